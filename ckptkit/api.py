@@ -1,0 +1,140 @@
+"""The edge towards Python: the verbs as functions. Nothing on stdout; ``save`` writes one line to stderr."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ckptkit.capture.intake import Request
+from ckptkit.registry import Version
+
+Paths = str | os.PathLike[str]
+
+
+def save(
+    weights: Paths | Sequence[Paths] | Mapping[str, Any] | object,
+    *,
+    model: str,
+    config: object = None,
+    data: Mapping[str, object] | None = None,
+    metrics: Mapping[str, object] | None = None,
+    aliases: Sequence[str] = (),
+    parents: Sequence[object] = (),
+    base_models: Sequence[str] = (),
+    tags: Mapping[str, object] | None = None,
+    step: int | None = None,
+    epoch: float | None = None,
+    message: str | None = None,
+    card: Mapping[str, object] | None = None,
+    exclude: Sequence[str] = (),
+    move: bool = False,
+    root: Paths | None = None,
+    all_ranks: bool = False,
+) -> Version | None:
+    """Save what a training made as one immutable model version, with the record of how it came to be.
+
+    Args:
+        weights: a file or folder, several of them, or weights in memory: a dict of arrays or tensors, or a torch module
+            (written as model.safetensors; needs the package safetensors).
+        model: the registered model; made when it is new.
+        config: the hyperparameters: a path to YAML or JSON, a dict, dataclass, ``argparse.Namespace``, OmegaConf,
+            pydantic or ml_collections object; or a list of them, later ones overriding.
+        data: the datasets by name: paths of files or folders, arrays, data frames.
+        metrics: the results by name: numbers, or ``{"value", "split", "n", "ci", "slices"}``.
+        aliases: names that move to this version, such as ``candidate``.
+        parents: versions or files that this one was made from; a pair with the relation, or ``"REF:RELATION"``.
+        base_models: ids of models from elsewhere, with ``@REVISION`` where known.
+        tags: free facts.
+        step: optimizer steps so far.
+        epoch: epochs so far.
+        message: one line on why this version is.
+        card: answers to what only people know, such as ``license`` or ``intended_use``.
+        exclude: shell patterns of files that are left out of folders.
+        move: remove the weights from where they are, once the version is published.
+        root: the registry root.
+        all_ranks: save on every rank of a distributed training, not on the first alone.
+
+    Returns:
+        The version; None on the ranks that do not save.
+
+    Raises:
+        CkptkitError: weights, model name or root cannot be used. Whatever else is wrong is warned about and recorded
+            as unknown. Weights in memory are first written to the working directory, and the message names the file.
+    """
+    from ckptkit import state_dict
+    from ckptkit.capture import process
+    from ckptkit.verbs.save import save as save_verb
+
+    state_dict.refuse_sharded(weights)
+    rank = None if all_ranks else process.other_rank()
+    if rank is not None:
+        _tell(f"not saving {model}: this is {rank} (all_ranks=True saves on every one)")
+        return None
+    saved = save_verb(
+        Request(
+            weights=[weights] if isinstance(weights, str | os.PathLike) else weights,
+            model=model,
+            from_training=True,
+            config=config if isinstance(config, list | tuple) and not hasattr(config, "_fields") else _given(config),
+            data=data if data is not None else {},
+            metrics=metrics if metrics is not None else {},
+            aliases=[aliases] if isinstance(aliases, str) else aliases,
+            parents=[parents] if isinstance(parents, str | os.PathLike) else parents,
+            base_models=[base_models] if isinstance(base_models, str) else base_models,
+            tags=tags or {},
+            step=step,
+            epoch=epoch,
+            message=message,
+            card=card or {},
+            exclude=[exclude] if isinstance(exclude, str) else exclude,
+            move=move,
+            root=root,
+        )
+    )
+    version = saved.version
+    _tell(f"saved {version.ref} in {os.path.relpath(version.path)} ({version.digest[:15]}…)")
+    for words in saved.warnings:
+        _tell(f"warning: {words}")
+    return version
+
+
+def _given(config: object) -> tuple[object, ...]:
+    return () if config is None else (config,)
+
+
+def _tell(words: str) -> None:
+    inert = "".join(letter if letter.isprintable() else " " for letter in words)
+    sys.stderr.write(f"ckptkit: {inert}\n")
+
+
+def path(ref: Version | str, file: str | None = None, *, root: Paths | None = None, verify: bool = True) -> Path:
+    """The verified path of a version's folder, or of one file in it.
+
+    Args:
+        ref: a reference such as ``penguins@champion``.
+        file: the path of a file in the version.
+        root: the registry root.
+        verify: compare the bytes with SHA256SUMS first, by way of the hash cache.
+
+    Raises:
+        CkptkitError: it names nothing, or the bytes are not those that were saved.
+    """
+    from ckptkit.verbs.path import path as path_verb
+
+    return path_verb(ref.ref if isinstance(ref, Version) else ref, file, root=root, verify=verify)
+
+
+def versions(model: str | None = None, *, root: Paths | None = None) -> list[Version]:
+    """All versions of a model, or of all models, by model and number.
+
+    Args:
+        model: the registered model; None for all.
+        root: the registry root.
+
+    Raises:
+        CkptkitError: there is no such model or root.
+    """
+    from ckptkit.verbs.list import versions as versions_verb
+
+    return versions_verb(model, root=root)

@@ -1,0 +1,120 @@
+"""Which files a save was given, and where each goes in the version folder."""
+
+import fnmatch
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ckptkit import checkpoint, disk
+from ckptkit.errors import CkptkitError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """One file to be saved: where it is, its place in the version, size in bytes, time of its last change (epoch s)."""
+
+    source: Path
+    path: str
+    bytes: int
+    modified: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """All files to be saved; ``readme`` is a README.md among them, whose text becomes part of the card."""
+
+    files: tuple[Placed, ...]
+    readme: Path | None
+
+
+def place(paths: Sequence[Path], *, rename: str | None, exclude: Sequence[str], strict: bool) -> Weights:
+    """Find the files below ``paths`` and give each its place.
+
+    One folder's contents go to the root of the version; one file, or several paths, keep their names.
+
+    Args:
+        paths: files and folders; links are followed.
+        rename: the name of the one path in the version; a folder then keeps its contents below it.
+        exclude: shell patterns of relative paths or names that are left out.
+        strict: refuse a file that would take a name of ckptkit's own; else all files go below ``weights/``.
+
+    Raises:
+        CkptkitError: a path is missing, unreadable, neither file nor folder, or empty; two files would take one place.
+    """
+    files: list[Placed] = []
+    if rename is not None and len(paths) != 1:
+        raise CkptkitError(
+            "--as names one path, and several were given", "save them with one --as each, or leave it out"
+        )
+    for path in paths:
+        top = rename if rename is not None else "" if len(paths) == 1 and path.is_dir() else path.resolve().name
+        files += _below(path, top, exclude)
+    if not any(file.bytes for file in files):
+        shown = ", ".join(str(path) for path in paths)
+        words = "has nothing to save in it" if files or any(path.is_dir() for path in paths) else "is empty"
+        raise CkptkitError(f"{shown} {words}", "give the file or folder that the training wrote")
+    readme = next((file.source for file in files if file.path == checkpoint.CARD), None)
+    files = [file for file in files if file.path != checkpoint.CARD]
+    _refuse_collisions(files)
+    try:
+        for file in files:
+            checkpoint.require_name(file.path)
+    except CkptkitError:
+        if strict:
+            raise
+        files = [
+            Placed(source=file.source, path=f"weights/{file.path}", bytes=file.bytes, modified=file.modified)
+            for file in files
+        ]
+    return Weights(files=tuple(files), readme=readme)
+
+
+def _below(path: Path, top: str, exclude: Sequence[str]) -> Iterator[Placed]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise CkptkitError(
+            f"{path}: {disk.reason(error)}", "give the file or folder that the training wrote"
+        ) from error
+    if stat.S_ISREG(status.st_mode):
+        if not os.access(path, os.R_OK):
+            raise CkptkitError(f"{path}: permission denied", "make it readable first")
+        yield Placed(source=path, path=top, bytes=status.st_size, modified=status.st_mtime)
+    elif stat.S_ISDIR(status.st_mode):
+        yield from _inside(path, f"{top}/" if top else "", "", exclude, (path.resolve(),))
+    else:
+        raise CkptkitError(f"{path} is neither a file nor a folder", "give the file or folder that the training wrote")
+
+
+def _inside(folder: Path, top: str, within: str, exclude: Sequence[str], above: tuple[Path, ...]) -> Iterator[Placed]:
+    try:
+        listed = sorted(os.listdir(folder), key=os.fsencode)
+    except OSError as error:
+        raise CkptkitError(
+            f"{folder}: {disk.reason(error)}", "make it readable, or leave it out with --exclude"
+        ) from error
+    for name in listed:
+        path, relative = folder / name, within + name
+        if any(fnmatch.fnmatchcase(relative, glob) or fnmatch.fnmatchcase(name, glob) for glob in exclude):
+            continue
+        if path.is_dir():
+            if path.resolve() in above:
+                raise CkptkitError(
+                    f"{path} leads back to a folder above it", "remove the link, or leave it out with --exclude"
+                )
+            yield from _inside(path, top, f"{relative}/", exclude, (*above, path.resolve()))
+        else:
+            yield from _below(path, top + relative, exclude)
+
+
+def _refuse_collisions(files: Sequence[Placed]) -> None:
+    taken: dict[str, Path] = {}
+    for file in files:
+        other = taken.setdefault(file.path.lower(), file.source)
+        if other is not file.source:
+            raise CkptkitError(
+                f"{other} and {file.source} would both be saved as {file.path}",
+                "save a folder that holds both, or rename one",
+            )

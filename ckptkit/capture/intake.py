@@ -1,0 +1,209 @@
+"""What a save was given, made usable: strict before anything is lost, kind after a training has ended."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ckptkit import disk, names, redact, templates
+from ckptkit.capture import config, metrics
+from ckptkit.errors import CkptkitError
+from ckptkit.record import BaseModel, Metric
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be saved, as it was given.
+
+    ``weights`` is a sequence of paths, or a state dict or module in memory. With ``from_training`` a training has just
+    ended: only unusable weights, model name or root raise, and whatever else is wrong is recorded as unknown.
+    ``config`` are files and objects, later ones overriding; ``metrics_file`` and ``python`` are the command line's.
+    """
+
+    weights: object
+    model: object
+    from_training: bool
+    config: Sequence[object] = ()
+    data: Mapping[str, object] = field(default_factory=dict)
+    metrics: Any = field(default_factory=dict)
+    metrics_file: Path | None = None
+    aliases: Sequence[object] = ()
+    parents: Sequence[object] = ()
+    base_models: Sequence[object] = ()
+    tags: Mapping[str, object] = field(default_factory=dict)
+    card: Mapping[str, object] = field(default_factory=dict)
+    step: object = None
+    epoch: object = None
+    message: object = None
+    exclude: Sequence[str] = ()
+    rename: str | None = None
+    move: bool = False
+    root: str | os.PathLike[str] | None = None
+    python: str | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The paths of the weights; none when they are in memory."""
+        if not isinstance(self.weights, Sequence):
+            return ()
+        return tuple(Path(item).expanduser() for item in self.weights)
+
+    @property
+    def data_paths(self) -> tuple[Path, ...]:
+        """The declared data that lies on disk."""
+        return tuple(Path(item).expanduser() for item in self.data.values() if isinstance(item, str | os.PathLike))
+
+
+class Guard:
+    """Lets the first fault of a strict save through, and notes those of a kind one.
+
+    Attributes:
+        unknown: dotted path in lineage.json to the reason why nothing stands there.
+        warnings: the same for people.
+    """
+
+    def __init__(self, *, strict: bool) -> None:
+        self.strict = strict
+        self.unknown: dict[str, str] = {}
+        self.warnings: list[str] = []
+
+    def take(self, where: str, work: Callable[[], T], default: T) -> T:
+        """What ``work`` returns; ``default`` where it fails and the save is kind.
+
+        Raises:
+            CkptkitError: it failed and the save is strict.
+        """
+        try:
+            return work()
+        except CkptkitError as error:
+            if self.strict:
+                raise CkptkitError(error.message, error.hint) from error
+            self.note(where, error.message)
+        except Exception as error:
+            if self.strict:
+                raise
+            self.note(where, disk.reason(error))
+        return default
+
+    def note(self, where: str, words: str) -> None:
+        """Record that something given could not be used."""
+        self.unknown[where] = words
+        self.warnings.append(f"{where}: {words}")
+
+    def each(self, where: str, items: Sequence[object], read: Callable[[Any], T]) -> tuple[T, ...]:
+        """Every item as ``read`` returns it, less those that it refuses."""
+        found = (
+            self.take(f"{where}[{position}]", lambda item=item: read(item), None) for position, item in enumerate(items)
+        )
+        return tuple(item for item in found if item is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """The given facts in the forms of the record; ``answers`` and ``body`` are what people say in the card."""
+
+    config: config.Resolved
+    metrics: Mapping[str, Metric]
+    aliases: tuple[str, ...]
+    base_models: tuple[BaseModel, ...]
+    tags: Mapping[str, str]
+    step: int | None
+    epoch: float | None
+    message: str | None
+    answers: Mapping[str, str]
+
+
+def read(request: Request, guard: Guard, project: Path) -> Intake:
+    """Read all that was given but weights, data and parents.
+
+    Raises:
+        CkptkitError: something is wrong and the save is strict.
+    """
+    nothing = config.Resolved(values=None, text=None, seed=None)
+    return Intake(
+        config=guard.take(
+            "config.values",
+            lambda: config.resolve(request.config, project=project, unknown=guard.unknown),
+            nothing,
+        ),
+        metrics=_metrics(request, guard),
+        aliases=tuple(dict.fromkeys(guard.each("aliases", request.aliases, names.require_alias))),
+        base_models=guard.each("base_models", request.base_models, _base_model),
+        tags=guard.take("tags", lambda: _texts(request.tags, project), {}),
+        step=guard.take("run.step", lambda: _step(request.step), None),
+        epoch=guard.take("run.epoch", lambda: _epoch(request.epoch), None),
+        message=guard.take("message", lambda: _message(request.message, project), None),
+        answers=guard.take("card", lambda: _answers(request.card, guard, project), {}),
+    )
+
+
+def _metrics(request: Request, guard: Guard) -> Mapping[str, Metric]:
+    found: dict[str, Metric] = {}
+    if request.metrics_file is not None:
+        found |= metrics.read(config.load(request.metrics_file, "metrics"))
+    if guard.strict:
+        return found | metrics.read(request.metrics)
+    refused: dict[str, str] = {}
+    found |= guard.take("metrics", lambda: metrics.read(request.metrics, refused), {})
+    for where, words in refused.items():
+        guard.note(where, words)
+    return found
+
+
+def _base_model(given: object) -> BaseModel:
+    if isinstance(given, Mapping) and isinstance(given.get("id"), str):
+        return BaseModel(id=given["id"], revision=None if given.get("revision") is None else str(given["revision"]))
+    if not isinstance(given, str) or not given.partition("@")[0].strip():
+        raise CkptkitError(
+            f"{given!r} is no base model", "write ID or ID@REVISION, such as google/vit-base-patch16-224@main"
+        )
+    name, _, revision = given.partition("@")
+    return BaseModel(id=redact.text(name), revision=revision or None)
+
+
+def _texts(given: Mapping[str, object], project: Path) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise CkptkitError(f"{given!r} is no mapping of names to texts", "write K=V, such as purpose=baseline")
+    return {str(key): redact.text(str(value), project=project) for key, value in given.items()}
+
+
+def _step(given: Any) -> int | None:  # noqa: ANN401 - an int of any library
+    if given is None:
+        return None
+    try:
+        step = int(given)
+        if step < 0 or step != given:
+            raise ValueError  # noqa: TRY301 - one message for all that is no step
+    except (TypeError, ValueError):
+        raise CkptkitError(f"{given!r} is no step", "a step is a whole number from 0 up") from None
+    return step
+
+
+def _epoch(given: Any) -> float | None:  # noqa: ANN401 - a number of any library
+    if given is None:
+        return None
+    try:
+        epoch = float(given)
+        if not 0 <= epoch < float("inf"):
+            raise ValueError  # noqa: TRY301 - one message for all that is no epoch
+    except (TypeError, ValueError):
+        raise CkptkitError(f"{given!r} is no epoch", "an epoch is a number from 0 up") from None
+    return int(epoch) if epoch.is_integer() else epoch
+
+
+def _message(given: object, project: Path) -> str | None:
+    return None if given is None or not str(given).strip() else redact.text(str(given).strip(), project=project)
+
+
+def _answers(given: Mapping[str, object], guard: Guard, project: Path) -> dict[str, str]:
+    answers = _texts(given, project)
+    for key in [key for key in answers if key not in templates.HUMAN_KEYS]:
+        words = f"{key!r} is no part of a model card"
+        if guard.strict:
+            raise CkptkitError(words, f"the parts are {', '.join(templates.HUMAN_KEYS)}")
+        guard.note(f"card.{key}", words)
+        del answers[key]
+    return answers

@@ -1,0 +1,198 @@
+"""All probes in their order: what is seen of code, compute and run at one moment, honest about who looked."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ckptkit import redact
+from ckptkit.capture import attempt, git, hardware, numerics, packages, process
+from ckptkit.record import (
+    ANOTHER_PROCESS,
+    AT_SAVE,
+    IN_THE_RUN,
+    Code,
+    Compute,
+    Environment,
+    Observed,
+    Precision,
+    Variables,
+)
+
+# Facts that only the process that trained can tell.
+_ITS_OWN = (
+    "code.entry_point",
+    "code.orig_argv",
+    "code.cwd",
+    "code.modules",
+    "compute.precision.effective",
+    "compute.precision.flags",
+    "compute.determinism",
+    "compute.threads",
+    "compute.variables",
+    "compute.distributed",
+    "run.started",
+)
+
+_SLACK = 2.0
+"""Seconds by which clocks of disk and process may differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """Who looks: the project, where its code is looked for, and since when this process runs (epoch seconds)."""
+
+    project: Path
+    code: Path
+    observed: Observed
+    started: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What was seen. ``patch`` are the bytes of code.patch, ``requirements`` is the text of requirements.txt."""
+
+    code: Code
+    compute: Compute
+    patch: bytes
+    requirements: str
+    job: Mapping[str, str] | None
+
+
+def moment(*, from_training: bool, modified: float | None, cwd: Path) -> Moment:
+    """Whether this process is the one that trained.
+
+    Args:
+        from_training: whether a training script asked, rather than a person at the command line.
+        modified: when the newest of the weights was last changed (epoch seconds); None when they are in memory.
+        cwd: the working directory.
+    """
+    started = process.started() if from_training else None
+    late = modified is not None and started is not None and modified < started - _SLACK
+    in_the_run = from_training and not late
+    code = (_script_folder() if in_the_run else None) or cwd
+    return Moment(
+        project=process.project(code),
+        code=code,
+        observed=IN_THE_RUN if in_the_run else AT_SAVE,
+        started=started if in_the_run else None,
+    )
+
+
+def _script_folder() -> Path | None:
+    """The folder of the script that runs, unless it is an installed command or a module of an installed package."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    if not isinstance(file, str) or not Path(file).is_file():
+        return None
+    folder = Path(file).resolve().parent
+    prefixes = {Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}
+    return None if prefixes & {folder, *folder.parents} or "site-packages" in folder.parts else folder
+
+
+def observe(now: Moment, *, exclude: Sequence[Path], python: str | None, unknown: dict[str, str]) -> Observation:
+    """Look at code, environment and machine.
+
+    Args:
+        now: who looks.
+        exclude: files and folders that are no code: the registry root, the weights, the declared data.
+        python: the interpreter whose distributions are meant, where it is not found by itself.
+        unknown: takes the reason of each fact that could not be had.
+    """
+    own = now.observed == IN_THE_RUN
+    project = now.project
+    tree = attempt(
+        unknown,
+        "code.repository",
+        lambda: git.worktree(now.code, project=project, exclude=exclude, unknown=unknown),
+        git.Worktree(repository=None, patch=b""),
+    )
+    environment, requirements = attempt(
+        unknown,
+        "code.environment.packages",
+        lambda: packages.environment(python=python, in_process=own, project=project, unknown=unknown),
+        (Environment(source="unknown", python=None, requirements=None, packages=(), editable=(), lockfiles=()), ""),
+    )
+    machine = attempt(unknown, "compute", lambda: hardware.hardware(unknown), None)
+    if not own:
+        unknown.update(dict.fromkeys(_ITS_OWN, ANOTHER_PROCESS))
+    this = attempt(unknown, "code.entry_point", lambda: process.process(project, unknown), None) if own else None
+    numbers = attempt(unknown, "compute.precision", lambda: numerics.numerics(unknown), None) if own else None
+    modules = attempt(unknown, "code.modules", lambda: process.modules(project, unknown), None) if own else None
+    unknown["code.changed_during_run"] = "the loaded code was not compared with its files" if own else ANOTHER_PROCESS
+    return Observation(
+        code=Code(
+            observed=now.observed,
+            repository=tree.repository,
+            entry_point=this.entry_point if this else None,
+            orig_argv=this.orig_argv if this else None,
+            cwd=this.cwd if this else None,
+            modules=modules,
+            changed_during_run=None,
+            environment=environment,
+        ),
+        compute=Compute(
+            observed=now.observed,
+            platform=machine.platform if machine else None,
+            cpu=machine.cpu if machine else None,
+            memory=machine.memory if machine else None,
+            gpus=machine.gpus if machine else None,
+            driver=machine.driver if machine else None,
+            libraries=machine.libraries if machine else {},
+            precision=Precision(
+                requested=None,
+                weights={},
+                effective=numbers.effective if numbers else None,
+                flags=numbers.flags if numbers else None,
+            ),
+            determinism=numbers.determinism if numbers else None,
+            threads=numbers.threads if numbers else None,
+            variables=Variables(
+                at_start=this.variables_at_start if this else None,
+                at_save=_variables(project) if own else None,
+            ),
+            distributed=attempt(unknown, "compute.distributed", process.distributed, None) if own else None,
+        ),
+        patch=tree.patch,
+        requirements=requirements,
+        job=attempt(unknown, "run.job", process.job, None),
+    )
+
+
+def _variables(project: Path) -> dict[str, str]:
+    import os
+
+    return redact.variables(os.environ, project=project)
+
+
+_run_id = ""
+
+
+def run_id() -> str:
+    """The id of this process's run: the time of its first save and a random part, the same for all its versions."""
+    global _run_id  # noqa: PLW0603 - one process is one run
+    if not _run_id:
+        import secrets
+
+        _run_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
+    return _run_id
+
+
+_KEYS = ("mixed_precision", "precision", "torch_dtype", "dtype", "compute_dtype")
+
+
+def requested_precision(values: Mapping[str, Any] | None) -> str | None:
+    """The precision that the configuration asks for: Lightning's and Accelerate's keys, ``dtype``, or a set ``bf16``."""
+    found: dict[str, str] = {}
+    queue: list[Mapping[str, Any]] = [values or {}]
+    while queue:
+        level = queue.pop(0)
+        for key, value in level.items():
+            if isinstance(value, Mapping):
+                queue.append(value)
+            elif key in _KEYS and isinstance(value, str | int) and not isinstance(value, bool):
+                found.setdefault(key, str(value))
+            elif key in {"bf16", "fp16", "tf32"} and value is True:
+                found.setdefault("flag", key)
+    return next((found[key] for key in (*_KEYS, "flag") if key in found), None)

@@ -1,0 +1,65 @@
+"""What a version was made from: references into the registry, and files from elsewhere by their digest."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from ckptkit import checkpoint, hashing, redact, references
+from ckptkit.errors import CkptkitError, FormatError
+from ckptkit.record import Parent
+from ckptkit.registry import Version
+
+RELATIONS: tuple[str, ...] = get_args(get_type_hints(Parent)["relation"])
+"""What a version can be to its parent; the first is meant where none is said."""
+
+
+def read(given: object, *, root: Path, index: Mapping[str, Any], project: Path, cwd: Path) -> Parent:
+    """A parent as it was given.
+
+    Args:
+        given: a ``Version``, a reference, a path, any of them with ``:RELATION`` behind it or in a pair with the
+            relation, or a mapping with ``ref`` and ``relation``.
+        root: the registry root that references are into.
+        index: its index.
+        project: what recorded paths are relative to.
+        cwd: what given paths are relative to.
+
+    Raises:
+        CkptkitError: there is no such parent, or no such relation.
+    """
+    ref, relation = _parts(given)
+    if relation not in RELATIONS:
+        raise CkptkitError(f"{relation!r} is no relation to a parent", f"write one of {', '.join(RELATIONS)}")
+    if isinstance(ref, Version):
+        return Parent(ref=ref.ref, digest=ref.digest, relation=relation)  # type: ignore[arg-type]  # looked up above
+    path = cwd / Path(ref).expanduser()
+    if not (path / checkpoint.SUMS).is_file() and (isinstance(ref, os.PathLike) or os.path.lexists(path)):
+        shown, _ = redact.path(path, project)
+        return Parent(ref=shown, digest=_digest(path), relation=relation)  # type: ignore[arg-type]  # looked up above
+    found = references.resolve(root, index, str(path) if isinstance(ref, os.PathLike) else ref, cwd=cwd)
+    return Parent(ref=found.ref, digest=found.digest, relation=relation)  # type: ignore[arg-type]  # looked up above
+
+
+def _parts(given: Any) -> tuple[Any, str]:  # noqa: ANN401 - as read
+    if isinstance(given, Mapping):
+        return given.get("ref"), str(given.get("relation") or RELATIONS[0])
+    if isinstance(given, tuple) and len(given) == len(("ref", "relation")):
+        return given[0], str(given[1])
+    if isinstance(given, str):
+        ref, colon, last = given.rpartition(":")
+        return (ref, last) if colon and last in RELATIONS else (given, RELATIONS[0])
+    if isinstance(given, Version | os.PathLike):
+        return given, RELATIONS[0]
+    raise CkptkitError(f"{given!r} is no parent", "give a reference such as penguins/v0001, or a path")
+
+
+def _digest(path: Path) -> str:
+    if path.is_dir():
+        return hashing.tree(path).digest
+    try:
+        return f"sha256:{hashing.file_sha256(path)}"
+    except FormatError as error:
+        raise CkptkitError(
+            f"the parent {path} {error.message}", "give a reference or the path of its weights"
+        ) from error

@@ -1,0 +1,214 @@
+"""The disk: capped reads of regular files, writes that are whole or absent, folders that are synced, the lock."""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ckptkit.errors import CkptkitError, FormatError
+
+RECORD_LIMIT = 64 << 20
+"""Most bytes that a text record (lineage.json, a manifest, the index) may have to be read."""
+
+CONFIG_LIMIT = 4 << 20
+"""Most bytes that a configuration or metrics file may have to be read."""
+
+
+def reason(error: BaseException) -> str:
+    """An ``OSError`` in the system's words, without the path; any other exception by its first line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def open_regular(path: str | os.PathLike[str]) -> int:
+    """Open a regular file for reading and return its descriptor; links are followed, nothing blocks.
+
+    Raises:
+        FormatError: it is a folder, FIFO, socket or device, or it cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | getattr(os, "O_NOCTTY", 0))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise FormatError(f"cannot be read: {reason(error)}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FormatError("is not a regular file")
+    return descriptor
+
+
+def read_regular(path: str | os.PathLike[str], limit: int = RECORD_LIMIT) -> bytes:
+    """The bytes of a regular file of at most ``limit`` bytes.
+
+    Raises:
+        FormatError: it is not a regular file, cannot be read, or is larger.
+    """
+    descriptor = open_regular(path)
+    try:
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            size = os.fstat(descriptor).st_size
+            if size > limit:
+                raise FormatError(f"has {size:,} bytes; at most {limit:,} are read")
+            data = bytearray()
+            while chunk := file.read(min(limit + 1 - len(data), max(size + 1, 4096))):
+                data += chunk
+                if len(data) > limit:
+                    raise FormatError(f"grew past {limit:,} bytes while it was read")
+            return bytes(data)
+    except OSError as error:
+        raise FormatError(f"cannot be read: {reason(error)}") from error
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Create ``path`` with ``data`` and sync it; on any error nothing of it is left.
+
+    Raises:
+        OSError: the disk is full, or the name is taken.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
+            os.fsync(descriptor)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def create(path: Path, data: bytes) -> None:
+    """Create ``path`` so that it appears whole under its name, synced; an existing file is never replaced.
+
+    Raises:
+        FileExistsError: the name is taken.
+        OSError: the disk is full or refuses.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_new(draft, data)
+    try:
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put ``data`` in place of ``path`` by one rename, synced; unchanged content is left untouched.
+
+    Raises:
+        OSError: the disk is full or refuses; ``path`` is as it was.
+    """
+    with contextlib.suppress(FormatError):
+        if not path.is_symlink() and read_regular(path) == data:
+            return
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_new(draft, data)
+    try:
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Make the bytes of a file durable.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable, where the file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def lock(path: Path, seconds: float = 300) -> Iterator[bool]:
+    """Hold the lock file ``path``, freed by death; yields False where the disk knows no locks.
+
+    Raises:
+        CkptkitError: another process held it for ``seconds``.
+    """
+    import filelock
+
+    held = filelock.FileLock(path, timeout=seconds)
+    try:
+        held.acquire(poll_interval=0.01)
+    except filelock.Timeout:
+        raise CkptkitError(
+            f"another process has held {path} for {seconds:.0f} s",
+            "wait for it to end, or see `fuser` for who it is",
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno in {
+            errno.EACCES,
+            errno.EROFS,
+            errno.ENOSPC,
+            errno.EDQUOT,
+        }:
+            raise
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        held.release()
+
+
+def project_root(start: Path) -> Path | None:
+    """The nearest folder at or above ``start`` that holds pyproject.toml or .git; None without one."""
+    for folder in (start, *start.parents):
+        if os.path.lexists(folder / "pyproject.toml") or os.path.lexists(folder / ".git"):
+            return folder
+    return None
+
+
+def settings(start: Path) -> Mapping[str, Any]:
+    """The table ``[tool.ckptkit]`` of the nearest pyproject.toml at or above ``start``; empty without one.
+
+    Raises:
+        CkptkitError: that file or that table cannot be read.
+    """
+    root = next((folder for folder in (start, *start.parents) if os.path.lexists(folder / "pyproject.toml")), None)
+    if root is None:
+        return {}
+    import tomllib
+
+    try:
+        data = read_regular(root / "pyproject.toml", CONFIG_LIMIT)
+        if b"ckptkit" not in data:
+            return {}
+        table = tomllib.loads(data.decode()).get("tool", {}).get("ckptkit", {})
+    except (FormatError, ValueError) as error:
+        words = error.message if isinstance(error, FormatError) else f"is not TOML: {reason(error)}"
+        raise CkptkitError(f"{root / 'pyproject.toml'} {words}", "mend it, or give --root DIR") from error
+    if not isinstance(table, Mapping):
+        raise CkptkitError(
+            f"[tool.ckptkit] in {root / 'pyproject.toml'} is not a table", "see the README for an example"
+        )
+    return {**table, "folder": root}

@@ -1,0 +1,585 @@
+"""The data model: what lineage.json and an event say, as frozen dataclasses. No disk, no clock, no network.
+
+Reading is strict and driven by the type annotations: a value of another type or form raises a ``FormatError`` that
+names its dotted path. The public contract with titles and descriptions is ``ckptkit/schemas/``; a test holds the two
+together.
+"""
+
+import re
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+from ckptkit.errors import FormatError, NewerFormatError
+
+LINEAGE = "ckptkit/lineage/1"
+EVENT = "ckptkit/event/1"
+
+IN_THE_RUN: Literal["in the run"] = "in the run"
+AT_SAVE: Literal["at save"] = "at save"
+ANOTHER_PROCESS = "saved by another process"
+
+
+class Form(str):
+    """A regular expression that a string has to match whole; used in ``Annotated[str, Form(...)]``."""
+
+    __slots__ = ()
+
+
+MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+Observed = Literal["in the run", "at save", "declared"]
+NonFinite = Literal["NaN", "Infinity", "-Infinity"]
+ModelName = Annotated[str, Form(MODEL_NAME)]
+VersionName = Annotated[str, Form(r"v(0{3}[1-9]|0{2}[1-9]\d|0[1-9]\d{2}|[1-9]\d{3,})")]
+Hex256 = Annotated[str, Form(r"[0-9a-f]{64}")]
+Digest = Annotated[str, Form(r"sha256:[0-9a-f]{64}")]
+GitId = Annotated[str, Form(r"[0-9a-f]{40}|[0-9a-f]{64}")]
+Time = Annotated[
+    str,
+    Form(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d{1,6})?Z"),
+]
+RelativePath = Annotated[str, Form(r"(?s)(?!/)(?!(.*/)?\.\.?(/|$)).+")]
+
+_Read = Callable[[object, str], Any]
+_SHOWN = 60  # characters of a wrong value in a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Base of all records; keys that this release does not know are carried along in ``extra``."""
+
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, value: object, where: str = "") -> Self:
+        """Read a record from parsed JSON.
+
+        Args:
+            value: what the JSON held.
+            where: dotted path of ``value`` in its file, for error messages.
+
+        Raises:
+            FormatError: ``value`` is not of this record's form.
+        """
+        if not isinstance(value, Mapping):
+            raise _wrong(where, value, "an object")
+        known: dict[str, Any] = {}
+        for name, (read, required) in _readers(cls).items():
+            if name in value:
+                known[name] = read(value[name], f"{where}.{name}" if where else name)
+            elif required:
+                raise FormatError(f"{f'{where}.' if where else ''}{name}: is missing")
+        return cls(**known, extra={key: kept for key, kept in value.items() if key not in _readers(cls)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON types, keys in reading order; the inverse of ``from_dict``."""
+        out = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "extra"}
+        return out | dict(self.extra)
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
+    if isinstance(value, Record):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _wrong(where: str, value: object, wanted: str) -> FormatError:
+    shown = repr(value)
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    return FormatError(f"{where or 'the document'}: {shown} is not {wanted}")
+
+
+_known_readers: dict[type[Record], Mapping[str, tuple[_Read, bool]]] = {}
+
+
+def _readers(cls: type[Record]) -> Mapping[str, tuple[_Read, bool]]:
+    """For each field how to read it, and whether it must be there; worked out once per class."""
+    if cls not in _known_readers:
+        hints = get_type_hints(cls, include_extras=True)
+        _known_readers[cls] = {
+            item.name: (_reader(hints[item.name]), item.default is MISSING and item.default_factory is MISSING)
+            for item in fields(cls)
+            if item.name != "extra"
+        }
+    return _known_readers[cls]
+
+
+def _reader(kind: Any) -> _Read:  # noqa: ANN401 - a type expression
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _form(arguments[1])
+    if origin in {types.UnionType, Union}:
+        return _union([_reader(each) for each in arguments])
+    if origin is Literal:
+        return _literal(arguments)
+    if origin is tuple:
+        return _sequence(_reader(arguments[0]))
+    if origin is Mapping:
+        return _mapping(_reader(arguments[1]))
+    if isinstance(kind, type) and issubclass(kind, Record):
+        return kind.from_dict
+    return _SCALARS[kind]
+
+
+def _form(pattern: str) -> _Read:
+    matches = re.compile(pattern, re.ASCII).fullmatch
+
+    def read(value: object, where: str) -> object:
+        if isinstance(value, str) and matches(value):
+            return value
+        raise _wrong(where, value, f"a string of the form {pattern}")
+
+    return read
+
+
+def _literal(allowed: tuple[object, ...]) -> _Read:
+    def read(value: object, where: str) -> object:
+        if isinstance(value, str) and value in allowed:
+            return value
+        raise _wrong(where, value, f"one of {', '.join(map(repr, allowed))}")
+
+    return read
+
+
+def _sequence(item: _Read) -> _Read:
+    def read(value: object, where: str) -> object:
+        if isinstance(value, list | tuple):
+            return tuple(item(each, f"{where}[{position}]") for position, each in enumerate(value))
+        raise _wrong(where, value, "a list")
+
+    return read
+
+
+def _mapping(item: _Read) -> _Read:
+    def read(value: object, where: str) -> object:
+        if isinstance(value, Mapping):
+            return {str(key): item(each, f"{where}.{key}") for key, each in value.items()}
+        raise _wrong(where, value, "an object")
+
+    return read
+
+
+def _union(alternatives: list[_Read]) -> _Read:
+    def read(value: object, where: str) -> object:
+        failures: list[FormatError] = []
+        for alternative in alternatives:
+            try:
+                return alternative(value, where)
+            except FormatError as error:
+                failures.append(error)
+        raise max(failures, key=lambda error: error.message.partition(": ")[0].count("."))
+
+    return read
+
+
+def _scalar(accepts: Callable[[object], bool], wanted: str) -> _Read:
+    def read(value: object, where: str) -> object:
+        if accepts(value):
+            return value
+        raise _wrong(where, value, wanted)
+
+    return read
+
+
+_SCALARS: Mapping[object, _Read] = {
+    str: _scalar(lambda value: isinstance(value, str), "a string"),
+    bool: _scalar(lambda value: isinstance(value, bool), "true or false"),
+    int: _scalar(lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+    float: _scalar(lambda value: isinstance(value, int | float) and not isinstance(value, bool), "a number"),
+    type(None): _scalar(lambda value: value is None, "null"),
+    Any: _scalar(lambda _: True, "anything"),
+}
+
+
+def _refuse_newer(value: object, schema: str) -> None:
+    family, _, version = schema.rpartition("/")
+    said = value.get("schema") if isinstance(value, Mapping) else None
+    found = re.fullmatch(rf"{re.escape(family)}/([1-9]\d*)", said) if isinstance(said, str) else None
+    if found and int(found[1]) > int(version):
+        raise NewerFormatError(
+            f"the format {said} is newer than {schema}, the newest that this release reads",
+            "install a newer release of ckptkit",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent(Record):
+    """A version or file that this one was made from. ``ref`` is as it was called at save, ``digest`` is what counts."""
+
+    ref: str
+    digest: Digest | None
+    relation: Literal["finetuned", "resumed", "merged", "quantized", "distilled", "previous"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseModel(Record):
+    """A model from elsewhere, by its id there, with the revision when it is known."""
+
+    id: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset(Record):
+    """One dataset. ``bytes`` and ``files`` count its content; ``changed_during_run`` is None when not known."""
+
+    name: ModelName
+    path: str | None
+    outside: bool
+    kind: Literal["file", "directory", "memory", "remote"]
+    digest: Digest | None
+    files: int | None
+    bytes: int | None
+    manifest: RelativePath | None
+    source: Mapping[str, Any] | None
+    steps: tuple[Mapping[str, Any], ...]
+    observed: Observed
+    changed_during_run: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Omitted(Record):
+    """A changed or untracked file whose content code.patch does not carry as it was, and why."""
+
+    path: str
+    bytes: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submodule(Record):
+    """A git submodule or embedded repository: its checked-out commit, and whether it holds changes of its own."""
+
+    path: str
+    commit: GitId | None
+    dirty: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository(Record):
+    """The git work tree. ``tree`` is the tree id of commit + changes + untracked files, less ``omitted``.
+
+    ``directory`` is the project's place in the repository (``.`` when it is the top), ``unpushed`` the number of
+    commits on no remote, None when there is no remote to ask about.
+    """
+
+    url: str | None
+    commit: GitId | None
+    branch: str | None
+    directory: str
+    dirty: bool | None
+    tree: GitId | None
+    patch: RelativePath | None
+    omitted: tuple[Omitted, ...]
+    unpushed: int | None
+    submodules: tuple[Submodule, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module(Record):
+    """A loaded module of the project: digest of its text, and of its syntax tree less positions and docstrings."""
+
+    path: str
+    sha256: Hex256 | None
+    syntax: Hex256 | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package(Record):
+    """An installed distribution; ``imported`` is None where the training process was not observed."""
+
+    name: str
+    version: str
+    imported: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Editable(Record):
+    """A distribution installed in editable mode, with the folder that it is read from."""
+
+    name: str
+    version: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lockfile(Record):
+    """A lock file of the project and its digest."""
+
+    path: str
+    sha256: Hex256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interpreter(Record):
+    """The Python that trained (or, saved by another process, that would)."""
+
+    implementation: str
+    version: str
+    build: str | None
+    kind: Literal["virtual environment", "conda", "system"] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment(Record):
+    """Python and its distributions; ``source`` says where they were read, such as ``this process``."""
+
+    source: str
+    python: Interpreter | None
+    requirements: RelativePath | None
+    packages: tuple[Package, ...]
+    editable: tuple[Editable, ...]
+    lockfiles: tuple[Lockfile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code(Record):
+    """Which code: repository, entry point and arguments, loaded project modules, environment."""
+
+    observed: Observed
+    repository: Repository | None
+    entry_point: str | None
+    orig_argv: tuple[str, ...] | None
+    cwd: str | None
+    modules: tuple[Module, ...] | None
+    changed_during_run: tuple[str, ...] | None
+    environment: Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(Record):
+    """Which hyperparameters: the file in the version, its digest, and the values that it resolves to."""
+
+    observed: Observed
+    file: RelativePath | None
+    sha256: Hex256 | None
+    values: Mapping[str, Any] | None
+    seed: Any
+    not_applicable: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform(Record):
+    """Operating system, kernel release, machine type and C library."""
+
+    system: str
+    release: str
+    machine: str
+    distribution: str | None
+    libc: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu(Record):
+    """The processor: cores as counted by the system and as usable by the process."""
+
+    model: str | None
+    vendor: str | None
+    physical: int | None
+    logical: int | None
+    usable: int | None
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory(Record):
+    """Main memory in bytes; ``limit`` is the control group's, None without one."""
+
+    total: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu(Record):
+    """A GPU that is present; ``memory`` in bytes, ``compute_capability`` such as ``8.0``."""
+
+    index: int
+    name: str
+    memory: int | None
+    compute_capability: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision(Record):
+    """Numerical precision: asked for, stored in the weights (parameters by dtype), in effect, raw switches."""
+
+    requested: str | None
+    weights: Mapping[str, int]
+    effective: Mapping[str, str | None] | None
+    flags: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variables(Record):
+    """Environment variables of the allow-list, when the process began and when it saved."""
+
+    at_start: Mapping[str, str] | None
+    at_save: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compute(Record):
+    """Which compute: machine, accelerators, precision, determinism, threads, variables, ranks."""
+
+    observed: Observed
+    platform: Platform | None
+    cpu: Cpu | None
+    memory: Memory | None
+    gpus: tuple[Gpu, ...] | None
+    driver: str | None
+    libraries: Mapping[str, str]
+    precision: Precision
+    determinism: Mapping[str, Any] | None
+    threads: Mapping[str, Any] | None
+    variables: Variables
+    distributed: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsFile(Record):
+    """One saved file: size in bytes, digest, and what its header says."""
+
+    path: RelativePath
+    bytes: int
+    sha256: Hex256
+    format: str | None
+    parameters: int | None
+    dtypes: Mapping[str, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights(Record):
+    """What was saved; ``identical_to`` is the reference of an earlier version with the same bytes."""
+
+    files: tuple[WeightsFile, ...]
+    parameters: int | None
+    identical_to: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice(Record):
+    """A metric over one part of the split, ``n`` its number of examples."""
+
+    value: float | NonFinite
+    n: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric(Record):
+    """A result. In JSON a bare number stands for a metric with nothing but its value.
+
+    ``slices`` maps factor to level to value; ``ci`` is a confidence interval.
+    """
+
+    value: float | NonFinite
+    split: str | None = None
+    n: int | None = None
+    ci: tuple[float | NonFinite, ...] | None = None
+    slices: Mapping[str, Mapping[str, Slice]] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, value: object, where: str = "") -> Self:
+        """Read a bare number or an object; see ``Record.from_dict``."""
+        if isinstance(value, Mapping):
+            return super(Metric, cls).from_dict(value, where)
+        return cls(value=_readers(cls)["value"][0](value, where))
+
+    def to_dict(self) -> Any:  # noqa: ANN401 - a number or an object
+        """The bare value where there is nothing else to say, else an object without what is not known."""
+        out = {key: kept for key, kept in super(Metric, self).to_dict().items() if kept not in (None, {})}
+        return self.value if set(out) == {"value"} else out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Record):
+    """The training that the version comes from; ``seconds`` is wall time, ``job`` the scheduler's names for it."""
+
+    id: str
+    step: int | None
+    epoch: float | None
+    started: Time | None
+    finished: Time | None
+    seconds: float | None
+    job: Mapping[str, str] | None
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool(Record):
+    """The program that wrote the record."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage(Record):
+    """lineage.json whole. ``unknown`` maps dotted paths to why the fact could not be had."""
+
+    schema: Annotated[str, Form(r"ckptkit/lineage/1")]
+    model: ModelName
+    version: VersionName
+    created: Time
+    message: str | None
+    tags: Mapping[str, str]
+    parents: tuple[Parent, ...]
+    base_models: tuple[BaseModel, ...]
+    data: tuple[Dataset, ...]
+    code: Code
+    config: Config
+    compute: Compute
+    weights: Weights
+    metrics: Mapping[str, Metric]
+    run: Run
+    unknown: Mapping[str, str]
+    tool: Tool
+
+    @classmethod
+    def from_dict(cls, value: object, where: str = "") -> Self:
+        """Read lineage.json; see ``Record.from_dict``.
+
+        Raises:
+            NewerFormatError: the file is of a later format.
+        """
+        _refuse_newer(value, LINEAGE)
+        return super(Lineage, cls).from_dict(value, where)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Record):
+    """One line of a model's history. ``previous`` is the id of the event that an alias event followed.
+
+    Kinds that this release does not know are kept and otherwise left alone.
+    """
+
+    KINDS: ClassVar[tuple[str, ...]] = ("saved", "alias")
+
+    schema: Annotated[str, Form(r"ckptkit/event/1")]
+    id: Annotated[str, Form(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}")]
+    time: Time
+    kind: str
+    model: ModelName
+    version: VersionName | None
+    digest: Digest | None = None
+    alias: Annotated[str, Form(r"[A-Za-z0-9_-]{1,128}")] | None = None
+    previous: str | None = None
+    reason: str | None = None
+
+    @classmethod
+    def from_dict(cls, value: object, where: str = "") -> Self:
+        """Read an event file; see ``Record.from_dict``.
+
+        Raises:
+            NewerFormatError: the file is of a later format.
+        """
+        _refuse_newer(value, EVENT)
+        return super(Event, cls).from_dict(value, where)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The event as JSON types, without what does not apply to its kind."""
+        return {key: kept for key, kept in super(Event, self).to_dict().items() if kept is not None}

@@ -1,0 +1,109 @@
+"""References: from what a person types to the version that it names."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ckptkit import checkpoint, disk, names
+from ckptkit.errors import CkptkitError, FormatError, NotFoundError
+from ckptkit.registry import Version
+
+
+def resolve(root: Path, index: Mapping[str, Any], ref: str, *, cwd: Path) -> Version:
+    """The version that a reference names; see DESIGN's list of references in the README.
+
+    Args:
+        root: the registry root.
+        index: its index, as ``index.load`` gives it.
+        ref: ``model``, ``model@alias``, ``model@latest``, ``model/v0002``, ``model/2``, ``sha256:…`` or a path.
+        cwd: what a relative path is relative to.
+
+    Raises:
+        CkptkitError: it is no reference.
+        NotFoundError: it names nothing.
+    """
+    if ref[:1] in {".", "/", "~"}:
+        return _at_path(cwd / Path(ref).expanduser())
+    if ref.startswith("sha256:"):
+        return _by_digest(root, index, ref)
+    name, mark, rest = _split(ref)
+    found = index["models"].get(name)
+    if found is None:
+        known = ", ".join(sorted(index["models"])) or "none yet"
+        raise NotFoundError(f"no model {name!r} in {root}", f"models here: {known}")
+    versions: Mapping[str, Any] = found["versions"]
+    if not versions:
+        raise NotFoundError(f"the model {name!r} has no version", "save one with `ckptkit save`")
+    if mark == "@" and rest.lower() != "latest":
+        version = found["aliases"].get(rest)
+        if version is None:
+            raise NotFoundError(f"no alias @{rest} on {name}", f"aliases here: {_words(found['aliases'])}")
+    elif mark == "/":
+        number = names.version_number(rest)
+        if number is None:
+            raise CkptkitError(f"{rest!r} is no version", f"write {name}/2 or {name}/v0002")
+        version = names.version_name(number)
+    else:
+        version = list(versions)[-1]
+    if version not in versions:
+        raise NotFoundError(f"no version {name}/{version} in {root}", f"see `ckptkit list {name}`")
+    return _version(root, name, version, versions[version])
+
+
+def _split(ref: str) -> tuple[str, str, str]:
+    for mark in ("@", "/"):
+        name, found, rest = ref.partition(mark)
+        if found:
+            return name, mark, rest
+    return ref, "", ""
+
+
+def _words(aliases: Mapping[str, str]) -> str:
+    return ", ".join(f"@{alias}" for alias in aliases) or "none"
+
+
+def _version(root: Path, name: str, version: str, summary: Mapping[str, Any]) -> Version:
+    if summary.get("digest") is None:
+        raise CkptkitError(
+            f"{name}/{version} is damaged: {summary.get('unreadable', 'it has no SHA256SUMS')}",
+            f"see `ckptkit check {root / name / version}`",
+        )
+    return Version(ref=f"{name}/{version}", path=root / name / version, digest=summary["digest"])
+
+
+def _at_path(path: Path) -> Version:
+    folder = path.resolve()
+    if not folder.is_dir():
+        raise NotFoundError(f"no folder {path}", "give the path of a version folder, such as ./runs/penguins/v0001")
+    try:
+        sums = disk.read_regular(folder / checkpoint.SUMS)
+    except FormatError as error:
+        raise NotFoundError(
+            f"{path} is no version folder: {checkpoint.SUMS} {error.message}",
+            "give the path of a version folder, such as ./runs/penguins/v0001",
+        ) from error
+    return Version(
+        ref=f"{folder.parent.name}/{folder.name}", path=folder, digest=f"sha256:{hashlib.sha256(sums).hexdigest()}"
+    )
+
+
+_DIGITS = 8
+
+
+def _by_digest(root: Path, index: Mapping[str, Any], ref: str) -> Version:
+    if len(ref) < len("sha256:") + _DIGITS:
+        raise CkptkitError(f"{ref!r} is too short for a digest", f"give at least {_DIGITS} hexadecimal digits")
+    found: Sequence[Version] = [
+        Version(ref=f"{name}/{version}", path=root / name / version, digest=summary["digest"])
+        for name, model in index["models"].items()
+        for version, summary in model["versions"].items()
+        if (summary.get("digest") or "").startswith(ref.lower())
+    ]
+    if not found:
+        raise NotFoundError(f"no version with the digest {ref} in {root}", "see `ckptkit list`")
+    if len({version.digest for version in found}) > 1:
+        raise CkptkitError(
+            f"{ref} could be {' or '.join(version.ref for version in found[:4])}", "give more digits of the digest"
+        )
+    return found[0]
