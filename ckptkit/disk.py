@@ -203,10 +203,12 @@ def settings(start: Path) -> Mapping[str, Any]:
         data = read_regular(root / "pyproject.toml", CONFIG_LIMIT)
         if b"ckptkit" not in data:
             return {}
-        table = tomllib.loads(data.decode()).get("tool", {}).get("ckptkit", {})
+        table: Any = tomllib.loads(data.decode())
     except (FormatError, ValueError) as error:
         words = error.message if isinstance(error, FormatError) else f"is not TOML: {reason(error)}"
         raise CkptkitError(f"{root / 'pyproject.toml'} {words}", "mend it, or give --root DIR") from error
+    for key in ("tool", "ckptkit"):
+        table = table.get(key, {}) if isinstance(table, Mapping) else table
     if not isinstance(table, Mapping):
         raise CkptkitError(
             f"[tool.ckptkit] in {root / 'pyproject.toml'} is not a table", "see the README for an example"

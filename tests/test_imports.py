@@ -17,9 +17,9 @@ FLOORS = (
     ("__init__", "api"),
     ("verbs", "report"),
     ("rules", "references", "index", "registry", "capture", "templates"),
-    ("checkpoint",),
+    ("checkpoint", "model_card"),
     ("weights", "state_dict", "hashing"),
-    ("record", "redact", "documents", "names", "disk"),
+    ("record", "redact", "documents", "markdown", "names", "disk"),
     ("errors",),
 )
 HEIGHT = {room: floor for floor, rooms in enumerate(reversed(FLOORS)) for room in rooms}

@@ -44,10 +44,8 @@ def place(paths: Sequence[Path], *, rename: str | None, exclude: Sequence[str], 
         CkptkitError: a path is missing, unreadable, neither file nor folder, or empty; two files would take one place.
     """
     files: list[Placed] = []
-    if rename is not None and len(paths) != 1:
-        raise CkptkitError(
-            "--as names one path, and several were given", "save them with one --as each, or leave it out"
-        )
+    if rename is not None:
+        _require_place(rename, paths)
     for path in paths:
         top = rename if rename is not None else "" if len(paths) == 1 and path.is_dir() else path.resolve().name
         files += _below(path, top, exclude)
@@ -69,6 +67,13 @@ def place(paths: Sequence[Path], *, rename: str | None, exclude: Sequence[str], 
             for file in files
         ]
     return Weights(files=tuple(files), readme=readme)
+
+
+def _require_place(rename: str, paths: Sequence[Path]) -> None:
+    if len(paths) != 1:
+        raise CkptkitError("--as names one path, and several were given", "save a folder that holds them")
+    if not all(part not in {"", ".", ".."} for part in rename.split("/")):
+        raise CkptkitError(f"--as {rename!r} is no place in a version", "write a name such as model.safetensors")
 
 
 def _below(path: Path, top: str, exclude: Sequence[str]) -> Iterator[Placed]:

@@ -100,10 +100,10 @@ def _save_files(request: Request, progress: hashing.Progress | None, expect: Cal
     if not request.paths:
         raise CkptkitError("no weights were given", "give the file or folder that the training wrote")
     strict = not request.from_training
+    _refuse_nested(request.paths, registry.default_root(request.root, Path.cwd()), "the weights")
     found = files.place(request.paths, rename=request.rename, exclude=request.exclude, strict=strict)
     modified = max(file.modified for file in found.files)
     work = _begin(request, modified, progress)
-    _refuse_nested(request.paths, work.root, "the weights")
     if expect:
         expect(sum(file.bytes for file in found.files))
 

@@ -1,0 +1,163 @@
+"""Which hyperparameters: configuration files and objects, merged, redacted, with the seed that stands in them."""
+
+import os
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ckptkit import disk, documents, redact
+from ckptkit.capture import objects
+from ckptkit.errors import CkptkitError, FormatError
+
+SEEDS = (
+    "seed",
+    "random_seed",
+    "random_state",
+    "manual_seed",
+    "rng_seed",
+    "global_seed",
+    "pl_global_seed",
+    "torch_seed",
+    "np_seed",
+    "numpy_seed",
+    "data_seed",
+)
+"""Keys that a seed is looked for under, in this order among those at one depth."""
+
+DEPTH = 100
+"""Most levels of nesting that a file may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A configuration: its values as JSON types, the bytes of config.yaml, the seed."""
+
+    values: dict[str, Any] | None
+    text: bytes | None
+    seed: Any
+
+
+def resolve(sources: Sequence[object], *, project: Path, unknown: dict[str, str]) -> Resolved:
+    """Merge configurations, later ones overriding key by key.
+
+    Args:
+        sources: paths to YAML or JSON files, and objects: mappings, dataclasses, namespaces, and those of OmegaConf,
+            pydantic, attrs, ml_collections and transformers.
+        project: the folder that paths are recorded relative to.
+        unknown: takes the reason for each fact that could not be had.
+
+    Raises:
+        CkptkitError: a file is missing, is no YAML or JSON, or holds no mapping. Objects never raise.
+    """
+    if not sources:
+        unknown["config.values"] = "no configuration was given"
+        return Resolved(values=None, text=None, seed=None)
+    read = [_values(source, unknown) for source in sources]
+    found = [values for values in read if values is not None]
+    if not found:
+        return Resolved(values=None, text=None, seed=None)
+    merged = found[0]
+    for values in found[1:]:
+        merged = _merge(merged, values)
+    shown = redact.values(merged, project=project)
+    seed = _seed(shown)
+    if seed is None:
+        unknown["config.seed"] = "there is no seed in the configuration"
+    text = _verbatim(sources, project) if shown == merged else None
+    return Resolved(values=_finite(shown), text=text or documents.dump_yaml(shown).encode(), seed=seed)
+
+
+def load(path: str | os.PathLike[str], what: str = "configuration") -> dict[str, Any]:
+    """The mapping in a JSON file (by its ending) or a YAML file (any other).
+
+    Args:
+        path: the file.
+        what: what it is to hold, for messages.
+
+    Raises:
+        CkptkitError: it cannot be read, is of another format, or holds anything but a mapping.
+    """
+    file = Path(path).expanduser()
+    try:
+        data = disk.read_regular(file, disk.CONFIG_LIMIT)
+        value = documents.load_json(data) if file.suffix.lower() == ".json" else documents.load_yaml(data)
+    except FormatError as error:
+        place = "" if error.line is None else f":{error.line}:{error.column or 1}"
+        hint = error.hint or "give a YAML or JSON file of names and values"
+        raise CkptkitError(f"the {what} {file}{place} {error.message}", hint) from error
+    if _is_deep(value):
+        raise CkptkitError(f"the {what} {file} is nested too deeply", f"at most {DEPTH} levels are read")
+    if not isinstance(value, dict):
+        held = "nothing" if value is None else f"a {type(value).__name__}"
+        raise CkptkitError(f"the {what} {file} holds {held}, no mapping", "write lines such as `lr: 0.1`")
+    return value
+
+
+def _is_deep(value: Any, left: int = DEPTH) -> bool:  # noqa: ANN401 - plain values
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return not left or any(_is_deep(each, left - 1) for each in inner)
+
+
+def _is_file(source: object) -> bool:
+    return isinstance(source, str | os.PathLike)
+
+
+def _values(source: Any, unknown: dict[str, str]) -> dict[str, Any] | None:  # noqa: ANN401 - a path or any object
+    if _is_file(source):
+        return load(source)
+    plain = objects.Plain()
+    value = plain.settings(source)
+    if plain.cut:
+        unknown["config.values"] = f"it holds more than {objects.VALUES:,} values: the rest was left out"
+    if value is None:
+        unknown["config.values"] = f"an object of type {type(source).__name__} holds no names and values"
+    return value
+
+
+def _merge(below: Any, above: Any) -> Any:  # noqa: ANN401 - plain values
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return below | {key: _merge(below.get(key), value) for key, value in above.items()}
+
+
+def _verbatim(sources: Sequence[object], project: Path) -> bytes | None:
+    """The bytes of the one YAML file that was given, unless a comment in it holds something to redact."""
+    path: Any = sources[0]
+    if len(sources) > 1 or not _is_file(path):
+        return None
+    file = Path(path).expanduser()
+    data = b"" if file.suffix.lower() == ".json" else disk.read_regular(file, disk.CONFIG_LIMIT)
+    text = data.decode()
+    return data if redact.text(text, project=project) == text else None
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - plain values
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return documents.finite(value)
+
+
+def _seed(values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an int, a string or a list of ints
+    """The seed least deep in ``values``."""
+    level: deque[Mapping[str, Any]] = deque([values])
+    while level:
+        found: dict[str, Any] = {}
+        for _ in range(len(level)):
+            for key, value in level.popleft().items():
+                if _is_seed(value):
+                    found.setdefault(key.lower().replace("-", "_"), value)
+                level.extend(each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict))
+        for key in SEEDS:
+            if key in found:
+                return found[key]
+    return None
+
+
+def _is_seed(value: object) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(type(each) is int for each in value)
+    return type(value) is int or (isinstance(value, str) and bool(value))

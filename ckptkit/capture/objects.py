@@ -1,0 +1,205 @@
+"""Configuration objects as plain values, recognised without importing the libraries that they are from."""
+
+import datetime as dt
+import decimal
+import enum
+import fractions
+import json
+import math
+import re
+import sys
+import types
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+VALUES = 100_000
+"""Most values that are taken from one object."""
+
+_ELEMENTS = 100  # of an array that is written out; larger ones are described
+_CHARACTERS = 2_000  # of a repr
+_DEPTH = 50
+_BITS = 4_096  # of an integer; Python itself refuses to write out 4,300 digits
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+class Plain:
+    """Turns objects into None, bool, int, float, str, lists, and dicts with string keys; never raises.
+
+    Attributes:
+        cut: whether there were more than ``VALUES`` values, and the rest was left out.
+    """
+
+    def __init__(self) -> None:
+        self.cut = False
+        self._left = VALUES
+        self._open: list[int] = []  # the objects inside which we are, by id
+
+    def settings(self, value: object) -> dict[str, Any] | None:
+        """The names and values that an object holds; None where there are none."""
+        for candidate in (value, _attributes(value)):
+            plain = self.value(candidate)
+            if isinstance(plain, dict) and (plain or candidate is value):
+                return plain
+        return None
+
+    def value(self, value: object) -> Any:  # noqa: ANN401 - YAML has no narrower type
+        """The plain value that stands for ``value``; for what YAML cannot hold its repr."""
+        self._left -= 1
+        if id(value) in self._open:
+            return "<recursive>"
+        if len(self._open) == _DEPTH:
+            return _described(value)
+        self._open.append(id(value))
+        try:
+            return self._contents(_opened(value))
+        except Exception:  # noqa: BLE001 - an object of any library, at the end of a training
+            return _described(value)
+        finally:
+            self._open.pop()
+
+    def _contents(self, value: Any) -> Any:  # noqa: ANN401 - what _opened returns
+        if isinstance(value, Mapping):
+            return self._mapping(value)
+        if isinstance(value, list | tuple):
+            return self._list(value)
+        if isinstance(value, set | frozenset):
+            return self._list(_sorted(value))
+        return value
+
+    def _mapping(self, value: Mapping[Any, Any]) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for key, each in value.items():
+            if self._left <= 0:
+                self.cut = True
+                break
+            name = _name(key)
+            while name in out:  # 1 and "1" are two keys of one mapping
+                name = f"{name} ({type(key).__name__})"
+            out[name] = self.value(each)
+        return out
+
+    def _list(self, value: list[Any] | tuple[Any, ...]) -> list[Any]:
+        out: list[Any] = []
+        for each in value:
+            if self._left <= 0:
+                self.cut = True
+                break
+            out.append(self.value(each))
+        return out
+
+
+def _opened(value: Any) -> Any:  # noqa: ANN401 - anything at all
+    """A scalar, or a mapping, list, tuple or set of what ``value`` holds; its repr where it is none of them."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, enum.Enum):
+        return _opened(value.value) if isinstance(value.value, bool | int | float | str) else value.name
+    if isinstance(value, str | int | float):
+        return _scalar(value)
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, dt.timedelta | decimal.Decimal | fractions.Fraction):
+        return str(value)
+    if hasattr(type(value), "shape"):
+        return _array(value)
+    inner = _fields(value)
+    return inner if isinstance(inner, Mapping | list | tuple | set | frozenset) else _described(value)
+
+
+def _scalar(value: str | float) -> str | int | float:
+    if isinstance(value, str):
+        return _clean(str(value))
+    if isinstance(value, float):
+        return float(value)
+    return int(value) if value.bit_length() <= _BITS else f"<an integer of {value.bit_length()} bits>"
+
+
+def _array(value: Any) -> Any:  # noqa: ANN401 - an array, a tensor, a data frame
+    shape = tuple(int(each) for each in value.shape)
+    dtype = getattr(value, "dtype", None)
+    if dtype is not None and math.prod(shape) <= _ELEMENTS:
+        listed = value.tolist() if hasattr(value, "tolist") else value.numpy().tolist()
+        return listed if isinstance(listed, list) else _opened(listed)
+    what = f"{type(value).__module__.partition('.')[0]}.{type(value).__qualname__}"
+    return f"<{what} of shape {shape}{'' if dtype is None else f', {dtype}'}>"
+
+
+def _fields(value: Any) -> Any:  # noqa: ANN401 - anything at all
+    """What an object of a configuration library holds; else the object."""
+    kind = type(value)
+    omega, argparse = sys.modules.get("omegaconf"), sys.modules.get("argparse")
+    if omega is not None and omega.OmegaConf.is_config(value):
+        return _from_omegaconf(omega.OmegaConf, value)
+    if isinstance(value, types.SimpleNamespace) or (argparse is not None and isinstance(value, argparse.Namespace)):
+        return vars(value)
+    if hasattr(kind, "model_dump"):  # pydantic
+        return value.model_dump()
+    names = _field_names(value)
+    if names is not None:
+        return {name: getattr(value, name) for name in names if hasattr(value, name)}
+    if hasattr(kind, "to_dict") and not isinstance(value, Mapping | type):  # ml_collections, transformers
+        return value.to_dict()
+    return value
+
+
+def _field_names(value: Any) -> list[str] | None:  # noqa: ANN401 - anything at all
+    """The fields of a dataclass, an attrs object or a named tuple."""
+    kind = type(value)
+    if is_dataclass(kind):
+        return [field.name for field in fields(kind)]
+    if hasattr(kind, "__attrs_attrs__"):
+        return [field.name for field in kind.__attrs_attrs__]
+    if isinstance(value, tuple) and hasattr(kind, "_fields"):
+        return list(kind._fields)
+    return None
+
+
+def _from_omegaconf(omegaconf: Any, value: Any) -> Any:  # noqa: ANN401 - the class OmegaConf and a config of it
+    try:
+        return omegaconf.to_container(value, resolve=True, throw_on_missing=False)
+    except Exception:  # noqa: BLE001 - an interpolation that cannot be resolved here is shown as it is written
+        return omegaconf.to_container(value, resolve=False, throw_on_missing=False)
+
+
+def _attributes(value: object) -> dict[str, Any]:
+    """The public data attributes of a module, a class or an object: ``class Config: lr = 0.1``."""
+    found: dict[str, Any] = {}
+    if not isinstance(value, types.ModuleType):
+        for base in reversed((value if isinstance(value, type) else type(value)).__mro__[:-1]):
+            found |= vars(base)
+    if not isinstance(value, type):
+        found |= getattr(value, "__dict__", {})
+    return {
+        name: each
+        for name, each in found.items()
+        if not name.startswith("_") and not isinstance(each, types.ModuleType) and not hasattr(each, "__get__")
+    }
+
+
+def _sorted(value: set[Any] | frozenset[Any]) -> list[Any]:
+    try:
+        return sorted(value)
+    except TypeError:
+        return sorted(value, key=_described)
+
+
+def _name(key: object) -> str:
+    if isinstance(key, enum.Enum):
+        key = _opened(key)
+    if isinstance(key, str):
+        return _clean(str(key))
+    return json.dumps(key) if key is None or isinstance(key, bool | int | float) else _described(key)
+
+
+def _described(value: object) -> str:
+    """The repr of any object, without addresses in memory and of bounded length."""
+    try:
+        text = _clean(_ADDRESS.sub("", repr(value)))
+    except Exception:  # noqa: BLE001 - a repr of any library
+        return f"<{type(value).__qualname__}, whose repr fails>"
+    return text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]}..."
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate has no place in YAML

@@ -1,0 +1,288 @@
+"""The screen of ``show``: a version's data, code, hyperparameters and compute, as text and as JSON."""
+
+import math
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from ckptkit import index
+from ckptkit.checkpoint import Unreadable
+from ckptkit.record import AT_SAVE, Code, Compute, Config, Dataset, Gpu, Lineage, Metric, Repository
+from ckptkit.report.words import cells, count, cut, inert, moment, short, size, span
+from ckptkit.verbs.show import Shown
+
+WIDTH = 100
+"""Cells that a line has, where its words let themselves be parted."""
+
+_LABEL = 11
+_MOST = 8  # datasets, metrics, hyperparameters …: it is one screen
+_BOLD, _DIM, _RED, _YELLOW, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
+
+
+def screen(shown: Shown, *, now: datetime, colour: bool) -> str:
+    """A version on one screen: which data, code, hyperparameters and compute, and what came of it.
+
+    Args:
+        shown: what ``show`` returned.
+        now: the present, for ``saved 2 days ago``.
+        colour: whether the terminal shows colours.
+    """
+    ref = shlex.quote(shown.asked if shown.asked[:1] in {".", "/", "~"} else shown.version.ref)
+    lines = _header(shown, now, _BOLD if colour else "")
+    if shown.damage:
+        lines += _lines("damaged", [shown.damage, f"see `ckptkit check {ref}`"], _RED if colour else "")
+    if isinstance(shown.lineage, Unreadable):
+        words = [f"cannot be read: {shown.lineage.reason}", shown.lineage.hint]
+        return "\n".join([*lines, *_lines("lineage", filter(None, words), _RED if colour else "")])
+    for label, parts in _answers(shown.lineage):
+        lines += _lines(label, parts, _DIM if colour else "")
+    for words in _unknown(shown.lineage):
+        lines += _lines("unknown", words, _YELLOW if colour else "")
+    files = [file.path for file in shown.lineage.weights.files]
+    one = f" {shlex.quote(files[0])}" if len(files) == 1 else ""
+    load = inert(f"W=$(ckptkit path {ref}{one}) || exit 1")  # never parted: it is to be copied
+    return "\n".join([*lines, _label("load", _DIM if colour else "") + load])
+
+
+def _header(shown: Shown, now: datetime, style: str) -> list[str]:
+    saved = moment(shown.saved or (shown.lineage.created if isinstance(shown.lineage, Lineage) else None))
+    left = inert("  ".join([shown.version.ref, *(f"@{alias}" for alias in shown.aliases)]))
+    right = f"saved {_ago(saved, now)}  {short(shown.version.digest)}" if saved else short(shown.version.digest)
+    gap = " " * max(2, WIDTH - cells(left) - cells(right))
+    return [f"{style}{left}{_PLAIN if style else ''}{gap}{right}"]
+
+
+def _ago(saved: datetime, now: datetime) -> str:
+    seconds = (now - saved).total_seconds()
+    if seconds < 0:  # a clock is wrong
+        return f"on {saved:%Y-%m-%d}"
+    return f"{span(seconds)} ago" if seconds >= 60 else "just now"  # noqa: PLR2004 - a minute
+
+
+def _lines(label: str, parts: Iterable[str], style: str) -> list[str]:
+    """A labelled line; where it is too long it goes on below, parted between its parts or else between words."""
+    import textwrap
+
+    lines: list[str] = []
+    for part in parts:
+        text = inert(cut(part, 6 * WIDTH))
+        if lines and _LABEL + cells(lines[-1]) + 3 + cells(text) <= WIDTH:
+            lines[-1] += f" · {text}"
+        else:
+            lines += textwrap.wrap(text, WIDTH - _LABEL, break_long_words=False, break_on_hyphens=False)
+    return [f"{' ' * _LABEL if at else _label(label, style)}{line}" for at, line in enumerate(lines)]
+
+
+def _label(label: str, style: str) -> str:
+    return f"  {style}{label:{_LABEL - 2}}{_PLAIN if style else ''}"
+
+
+def _capped(items: Sequence[str], home: str) -> list[str]:
+    rest = len(items) - _MOST
+    return [*items[:_MOST], *([f"{rest} more in {home}"] if rest > 0 else [])]
+
+
+def _answers(lineage: Lineage) -> Iterator[tuple[str, Iterable[str]]]:
+    if lineage.message:
+        yield "message", [cut(lineage.message, 4 * WIDTH)]
+    for dataset in lineage.data[:_MOST]:
+        yield "data", _data(dataset)
+    if len(lineage.data) > _MOST or not lineage.data:
+        yield "data", [f"{len(lineage.data) - _MOST} more in lineage.json" if lineage.data else "none declared"]
+    yield "code", _code(lineage)
+    yield "config", _config(lineage.config)
+    yield "compute", _compute(lineage)
+    yield "metrics", _capped([_metric(*each) for each in lineage.metrics.items()], "lineage.json") or ["none recorded"]
+    run = list(_run(lineage))
+    if run:
+        yield "run", run
+    for parent in lineage.parents[:_MOST]:
+        yield "parent", [f"{parent.ref}  {short(parent.digest or 'no digest')}", parent.relation]
+    for base in lineage.base_models[:_MOST]:
+        yield "base", [f"{base.id}@{base.revision}" if base.revision else f"{base.id}, revision not known"]
+    if lineage.tags:
+        yield "tags", _capped([f"{key}={value}" for key, value in lineage.tags.items()], "lineage.json")
+
+
+def _data(dataset: Dataset) -> Iterator[str]:
+    place = dataset.path or {"memory": "in memory", "remote": "remote"}.get(dataset.kind, "path unknown")
+    outside = " (outside the project)" if dataset.outside else ""
+    digest = short(dataset.digest) if dataset.digest else "no digest"
+    amount = [count(dataset.files, "file")] if dataset.files is not None else []
+    amount += [size(dataset.bytes)] if dataset.bytes is not None else []
+    yield f"{dataset.name}  {place}{outside}  {digest}  {', '.join(amount)}".rstrip()
+    yield from _changes(dataset.changed_during_run, "unchanged while it ran")
+    if dataset.observed == AT_SAVE:
+        yield "as found at save"
+    elif dataset.observed == "declared":
+        yield "declared, not looked at"
+    if dataset.steps:
+        yield f"steps: {' → '.join(str(step.get('name', '?')) for step in dataset.steps)}"
+
+
+def _changes(changed: Sequence[str] | None, otherwise: str) -> Iterator[str]:
+    if changed:
+        yield f"CHANGED while it ran: {', '.join(_capped(changed, 'lineage.json'))}"
+    elif changed is not None and otherwise:
+        yield otherwise
+
+
+def _code(lineage: Lineage) -> Iterator[str]:
+    code = lineage.code
+    yield ", ".join(_worktree(code.repository)) if code.repository else "no commit known"
+    yield _command(code) if code.entry_point else "entry point unknown"
+    yield from _changes(code.changed_during_run, "")
+    packages = code.environment.packages
+    imported = [package.imported for package in packages if package.imported is not None]
+    yield count(len(packages), "pin") + (f", {sum(imported)} imported" if imported else "")
+    if code.observed == AT_SAVE:
+        yield f"as found at save{_late(lineage)}"
+
+
+def _worktree(repository: Repository) -> Iterator[str]:
+    yield f"{short(repository.commit or 'nothing committed')} {repository.branch or '(no branch)'}"
+    state = {True: "with changes", False: "clean", None: "clean or not is unknown"}[repository.dirty]
+    yield f"{state} ({repository.patch})" if repository.patch else state
+    if repository.omitted:
+        yield f"{count(len(repository.omitted), 'file')} left out of the patch"
+    if repository.unpushed is not None:
+        yield f"{count(repository.unpushed, 'commit')} on no remote" if repository.unpushed else "pushed"
+
+
+def _late(lineage: Lineage) -> str:
+    """Where another process saved, ``run.finished`` is when the newest of the weights was written."""
+    written, saved = moment(lineage.run.finished), moment(lineage.created)
+    seconds = (saved - written).total_seconds() if written and saved else 0
+    return f", {span(seconds)} after the weights were written" if seconds >= 1 else ""
+
+
+def _command(code: Code) -> str:
+    """The entry point, and what followed it on the command line."""
+    entry, words = code.entry_point or "", list(code.orig_argv or ())
+    module = entry.removeprefix("-m ") if entry.startswith("-m ") else None
+    for at, word in enumerate(words[1:], 1):
+        if word == module or (module is None and word.rpartition("/")[2] == entry.rpartition("/")[2]):
+            return cut(" ".join([entry, *map(shlex.quote, words[at + 1 :])]), 2 * WIDTH)
+    return entry
+
+
+def _config(config: Config) -> Iterator[str]:
+    if config.seed is not None:
+        yield f"seed {_value(config.seed)}"
+    else:
+        yield "no seed: it does not apply" if "seed" in config.not_applicable else "no seed found"
+    if config.values is None:
+        yield "no hyperparameters given"
+    leaves = [(key, value) for key, value in index.flatten(config.values or {}) if key.rpartition(".")[2] != "seed"]
+    yield from _capped([f"{key} {_value(value)}" for key, value in leaves], config.file or "lineage.json")
+
+
+def _value(value: Any) -> str:  # noqa: ANN401 - a plain value
+    return cut(index.shown(value), 40)
+
+
+def _compute(lineage: Lineage) -> Iterator[str]:
+    compute = lineage.compute
+    yield ", ".join(_processor(compute))
+    yield _gpus(compute.gpus) + (f", driver {compute.driver}" if compute.driver else "")
+    yield _precision(lineage)
+    python = lineage.code.environment.python
+    if python:
+        yield f"{'Python' if python.implementation == 'CPython' else python.implementation} {python.version}"
+    if compute.observed == AT_SAVE:
+        yield "as found at save"
+
+
+def _processor(compute: Compute) -> Iterator[str]:
+    yield (compute.cpu.model if compute.cpu else None) or "CPU unknown"
+    if compute.cpu and compute.cpu.usable is not None:
+        yield count(compute.cpu.usable, "core")
+
+
+def _gpus(gpus: tuple[Gpu, ...] | None) -> str:
+    if not gpus:
+        return "GPU unknown" if gpus is None else "no GPU"
+    names = [gpu.name for gpu in gpus]
+    return ", ".join(f"{names.count(name)}x {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names))
+
+
+def _precision(lineage: Lineage) -> str:
+    precision, number = lineage.compute.precision, lineage.weights.parameters
+    stored = f"weights {', '.join(precision.weights)}" if precision.weights else ""
+    if stored and number is not None:
+        stored += f", {count(number, 'parameter')}"
+    if precision.requested:
+        return f"{precision.requested} ({stored})" if stored else precision.requested
+    return stored or "precision unknown"
+
+
+def _run(lineage: Lineage) -> Iterator[str]:
+    if lineage.run.seconds is not None:
+        yield f"took {span(lineage.run.seconds)}"
+    if lineage.run.step is not None:
+        yield f"step {lineage.run.step:,}"
+    if lineage.run.epoch is not None:
+        yield f"epoch {index.shown(lineage.run.epoch)}"
+    if lineage.weights.identical_to:
+        yield f"the same bytes as {lineage.weights.identical_to}"
+
+
+def _metric(name: str, metric: Metric) -> str:
+    told = [metric.split] if metric.split else []
+    told += [f"n = {metric.n:,}"] if metric.n is not None else []
+    text = f"{name} {index.shown(metric.value)}" + (f" ({', '.join(told)})" if told else "")
+    parts = [
+        (_number(part.value), f"{factor}={level} {index.shown(part.value)}")
+        for factor, levels in metric.slices.items()
+        for level, part in levels.items()
+    ]
+    return f"{text} · {_worst(name, parts)}" if parts else text
+
+
+def _number(value: float | str) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond the floats
+        return math.inf if isinstance(value, int) and value > 0 else -math.inf
+
+
+_LESS = {"loss", "error", "perplexity", "ppl", "mse", "rmse", "mae", "nll", "brier", "ece", "wer", "cer", "fid"}
+_MORE = {"accuracy", "acc", "f1", "auc", "auroc", "precision", "recall", "iou", "dice", "bleu", "r2", "map"}
+
+
+def _worst(name: str, parts: Sequence[tuple[float, str]]) -> str:
+    """The slice that did worst; where the metric's name does not tell which end is the worse, both ends."""
+    words = set(name.lower().replace("/", "_").replace("-", "_").split("_"))
+    diverged = [text for value, text in parts if math.isnan(value)]
+    ordered = [text for _, text in sorted(parts)]
+    if diverged or words & _MORE or words & _LESS:
+        return f"worst slice {diverged[0] if diverged else ordered[0 if words & _MORE else -1]}"
+    return f"slices from {ordered[0]} to {ordered[-1]}"
+
+
+def _unknown(lineage: Lineage) -> Iterator[list[str]]:
+    """The facts that could not be had, those of one reason together."""
+    reasons: dict[str, list[str]] = {}
+    for fact, why in lineage.unknown.items():
+        reasons.setdefault(why, []).append(fact)
+    for why, facts in list(reasons.items())[:_MOST]:
+        yield [f"{', '.join(facts)}: {why}"]
+    if len(reasons) > _MOST:
+        yield [f"{len(reasons) - _MOST} more reasons in lineage.json"]
+
+
+def shown_document(shown: Shown) -> dict[str, Any]:
+    """A version as JSON types; where ``lineage`` is null, ``unreadable`` says why."""
+    lineage = shown.lineage
+    return {
+        "schema": "ckptkit/show/1",
+        "ref": shown.version.ref,
+        "path": str(shown.version.path),
+        "digest": shown.version.digest,
+        "aliases": list(shown.aliases),
+        "saved": shown.saved,
+        "damage": shown.damage,
+        "unreadable": lineage.reason if isinstance(lineage, Unreadable) else None,
+        "lineage": None if isinstance(lineage, Unreadable) else lineage.to_dict(),
+    }

@@ -1,0 +1,75 @@
+"""Words for what records hold: numbers in units, digests in short, text that no terminal acts upon."""
+
+import math
+from datetime import datetime
+
+
+def inert(text: str) -> str:
+    """``text`` on one line, with every character that a terminal could act upon written as its escape."""
+    return "".join(
+        letter if letter.isprintable() else " " if letter in "\n\t" else ascii(letter)[1:-1] for letter in text
+    )
+
+
+def cells(text: str) -> int:
+    """How many cells of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(
+        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in {"W", "F"})
+        for letter in text
+    )
+
+
+def cut(text: str, width: int) -> str:
+    """``text``, ending in ``…`` where it takes more than ``width`` cells."""
+    start = text[: 4 * width]  # a record may hold megabytes
+    if start == text and cells(text) <= width:
+        return text
+    while start and cells(start) >= width:
+        start = start[:-1]
+    return f"{start}…"
+
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def size(count: int) -> str:
+    """Bytes in decimal units: 999 B, 15 kB, 14.2 GB."""
+    number = float(min(count, 10**18))  # a record may claim what no disk holds
+    place = 0
+    while number >= 999.5 and place < len(_UNITS) - 1:  # noqa: PLR2004 - what rounds to the next unit
+        number, place = number / 1000, place + 1
+    digits = f"{number:.0f}" if place < 2 or number >= 100 else f"{number:.3g}"  # noqa: PLR2004 - three digits
+    return f"{digits} {_UNITS[place]}"
+
+
+def span(seconds: float) -> str:
+    """A span of time in its largest unit: 12 s, 5 min, 3 hours, 71 days."""
+    if not math.isfinite(seconds):
+        return f"{seconds} s"
+    for length, one, many in ((86_400, "day", "days"), (3600, "hour", "hours"), (60, "min", "min")):
+        if seconds >= length:
+            number = int(seconds // length)
+            return f"{number} {one if number == 1 else many}"
+    return f"{seconds:.3g} s"
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time of a record; None for one that the calendar does not have, such as 30 February or a leap second."""
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+
+
+def short(value: str) -> str:
+    """A digest or commit by its first digits."""
+    return f"{value[:15]}…" if value.startswith("sha256:") else value[:7]
+
+
+def count(number: int, one: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number:,} {one}{'' if number == 1 else 's'}"

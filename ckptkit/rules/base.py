@@ -1,0 +1,178 @@
+"""What a rule is: one pure generator over something that was read, with its code, its title, its why and its fix.
+
+The disk is behind us when a rule runs; what could not be read is there as an ``Unreadable`` value.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from ckptkit import checkpoint
+from ckptkit.checkpoint import Card, Checkpoint, Unreadable
+from ckptkit.record import ANOTHER_PROCESS, Event, Lineage
+from ckptkit.registry import Model
+
+Severity = Literal["error", "warning"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """A version against the history: the digest of its SHA256SUMS, and the ``saved`` events that bear its number."""
+
+    digest: str | None
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """A registry as a whole: the names of its models, and why each derived file that is not up to date is not."""
+
+    root: Path
+    models: tuple[str, ...]
+    stale: Mapping[str, str]
+
+
+_PLACES: Mapping[type, str] = {Lineage: checkpoint.LINEAGE, Card: checkpoint.CARD, Sealed: checkpoint.SUMS}
+"""Where a finding about such a thing is, unless its rule says otherwise; the folder itself for the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a rule yields: one fault in words, and whatever of it differs from its rule's own.
+
+    Args:
+        message: what is wrong, to be read after the path.
+        where: the path below the thing's folder, POSIX.
+        hint: how to mend it.
+        line: 1-based line.
+        column: 1-based column.
+        severity: when it depends on more than the rule.
+    """
+
+    message: str
+    where: str | None = None
+    hint: str = ""
+    line: int | None = None
+    column: int | None = None
+    severity: Severity | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One fault of one thing.
+
+    ``subject`` is the folder of the version, model or registry as people see it, ``where`` the path below it ("" for
+    the folder itself); lines and columns are 1-based.
+    """
+
+    code: str
+    severity: Severity
+    subject: str
+    where: str
+    message: str
+    hint: str
+    line: int | None
+    column: int | None
+
+    @property
+    def path(self) -> str:
+        """The whole path as people see it."""
+        return f"{self.subject.rstrip('/')}/{self.where}" if self.where else self.subject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A check with a stable code. ``unless`` are the codes of which this one, at the same place, would be an echo."""
+
+    code: str
+    title: str
+    fix: str
+    severity: Severity
+    of: type
+    unless: tuple[str, ...]
+    judge: Callable[[Any], Iterator[Fault]]
+
+    @property
+    def why(self) -> str:
+        """The docstring of the rule's function."""
+        return inspect.cleandoc(self.judge.__doc__ or "")
+
+    def findings(self, thing: object, subject: str) -> Iterator[Finding]:
+        """What is wrong with ``thing``, whose folder people know as ``subject``."""
+        for fault in self.judge(thing):
+            yield Finding(
+                code=self.code,
+                severity=fault.severity or self.severity,
+                subject=subject,
+                where=_PLACES.get(self.of, "") if fault.where is None else fault.where,
+                message=fault.message,
+                hint=fault.hint or self.fix,
+                line=fault.line,
+                column=fault.column,
+            )
+
+
+def rule(
+    code: str, title: str, *, of: type[T], fix: str, severity: Severity = "error", unless: tuple[str, ...] = ()
+) -> Callable[[Callable[[T], Iterator[Fault]]], Rule]:
+    """Make a rule of a generator function, whose docstring says why it matters.
+
+    Args:
+        code: its stable code.
+        title: what it finds, in a few words.
+        of: the kind of thing that it looks at: Checkpoint, Lineage, Card, Sealed, Model or Tree.
+        fix: what to do about it, in one sentence.
+        severity: ``error`` for damaged or untrue, ``warning`` for incomplete.
+        unless: codes that are its cause: where one of them is found at the same place, this one is silent.
+    """
+
+    def wrap(judge: Callable[[T], Iterator[Fault]]) -> Rule:
+        return Rule(code=code, title=title, fix=fix, severity=severity, of=of, unless=unless, judge=judge)
+
+    return wrap
+
+
+def things(found: Checkpoint | Sealed | Model | Tree) -> Iterator[object]:
+    """``found``, and those parts of it that could be read and have rules of their own."""
+    yield found
+    if isinstance(found, Checkpoint):
+        if isinstance(found.lineage, Lineage):
+            yield found.lineage
+        if isinstance(found.card, Card):
+            yield found.card
+
+
+def unread(found: Checkpoint, path: str, value: object) -> Unreadable | None:
+    """Why ``value``, read from the file ``path``, is not its content; None where it is, or where there is no file."""
+    if isinstance(value, Unreadable):
+        return value
+    entry = found.entries.get(path)
+    if value is None and entry is not None and entry.kind == "file" and entry.bytes > checkpoint.HASHED_ALWAYS:
+        return Unreadable(reason=f"has {entry.bytes:,} bytes, too many to be read")
+    return None
+
+
+def refused(value: Unreadable, where: str | None = None) -> Fault:
+    """The fault that a file could not be read, in the words of whoever tried."""
+    return Fault(value.reason, where, value.hint, value.line, value.column)
+
+
+def unknown(lineage: Lineage, *prefixes: str) -> dict[str, str]:
+    """The unknown facts at or below dotted paths, with their reasons.
+
+    Facts that are unknown because another process trained are left out: one finding speaks for them all.
+    """
+    return {
+        fact: reason
+        for fact, reason in lineage.unknown.items()
+        if reason != ANOTHER_PROCESS and any(f"{fact}.".startswith(f"{prefix}.") for prefix in prefixes)
+    }
+
+
+def some(names: list[str], most: int = 5) -> str:
+    """The first few of ``names`` in words."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,120 @@
+"""CK8, weights safety: whether the saved files can be loaded without running code, and are what they claim."""
+
+import re
+from collections.abc import Iterator
+
+from ckptkit.checkpoint import LINEAGE, Checkpoint, Unreadable
+from ckptkit.record import Lineage
+from ckptkit.rules.base import Fault, refused, rule
+from ckptkit.weights import Header
+
+# Names that no model needs: whoever imports one of them wants to run something.
+_ATTACK = re.compile(
+    r"[ ,](a hidden name|the extension \d+"
+    r"|(__builtin__|builtins)\.(eval|exec|execfile|compile|open|file|getattr|setattr|delattr|globals|locals|vars|breakpoint"
+    r"|input|apply|__import__)"
+    r"|(os|nt|posix|subprocess|commands|sys|shutil|socket|runpy|pty|platform|importlib|imp|code|codeop|ctypes|_ctypes"
+    r"|cffi|webbrowser|urllib|urllib2|http|httplib|requests|aiohttp|ftplib|smtplib|telnetlib|ssl|asyncio"
+    r"|multiprocessing|threading|_thread|signal|bdb|pdb|cProfile|profile|timeit|trace|pip|ensurepip|venv|pydoc|doctest"
+    r"|marshal|types|inspect|gc|builtins\.type|_pickle|pickle|cloudpickle|dill|tempfile|zipimport|pkgutil|idlelib"
+    r"|distutils|setuptools|site|nturl2path|linecache|operator\.(attrgetter|methodcaller)|functools\.reduce)"
+    r"(\.[^,]*)?)(,|$)"
+)
+
+
+def _dangerous(found: Checkpoint) -> Iterator[tuple[str, Header]]:
+    for path, header in found.headers.items():
+        if isinstance(header, Header) and header.dangers:
+            yield path, header
+
+
+@rule(
+    "CK801",
+    "a saved file is a pickle",
+    of=Checkpoint,
+    severity="warning",
+    fix="save tensors and arrays as safetensors, and scikit-learn estimators with skops",
+    unless=("CK802",),
+)
+def pickled(found: Checkpoint) -> Iterator[Fault]:
+    """Loading a pickle runs whatever code it names, and it loads only under the libraries that wrote it.
+
+    Fine for your own use; nobody else should have to trust it. What it imports was learnt without loading it.
+    """
+    for path, header in _dangerous(found):
+        yield Fault("; ".join(header.dangers), path)
+
+
+@rule(
+    "CK802",
+    "a pickle would run foreign code",
+    of=Checkpoint,
+    fix="do not load this file; find out where it came from",
+)
+def hostile(found: Checkpoint) -> Iterator[Fault]:
+    """The pickle imports something that no model needs, such as os.system or eval, or hides what it imports.
+
+    Loading it would run that, with all your rights.
+    """
+    for path, header in _dangerous(found):
+        if any(_ATTACK.search(danger) for danger in header.dangers):
+            yield Fault("; ".join(header.dangers), path)
+
+
+@rule(
+    "CK803",
+    "a saved file is not what it claims",
+    of=Checkpoint,
+    fix="restore the file from a copy, or save it again",
+    unless=("CK205", "CK206", "CK208"),
+)
+def broken_header(found: Checkpoint) -> Iterator[Fault]:
+    """The header of the file is refused: it is cut off, describes bytes that are not there, or has a false extension.
+
+    A strict reader refuses it too, and a lenient one may load something else.
+    """
+    for path, header in found.headers.items():
+        if isinstance(header, Unreadable):
+            yield refused(header, path)
+
+
+@rule(
+    "CK804",
+    "a Git LFS pointer stands in place of the weights",
+    of=Checkpoint,
+    fix="run git lfs pull in the repository",
+)
+def lfs_pointer(found: Checkpoint) -> Iterator[Fault]:
+    """The repository was cloned without its large files: this small text only says where the weights are."""
+    for path, header in found.headers.items():
+        if isinstance(header, Header) and header.format == "git-lfs pointer":
+            yield Fault("is a Git LFS pointer, not the weights", path)
+
+
+@rule(
+    "CK805",
+    "lineage.json describes other weights",
+    of=Checkpoint,
+    fix="restore the file and lineage.json from one copy",
+    unless=("CK205", "CK903"),
+)
+def header_differs(found: Checkpoint) -> Iterator[Fault]:
+    """Numbers of parameters and dtypes in lineage.json were read from the files when they were saved.
+
+    A file whose header says otherwise is another one.
+    """
+    if not isinstance(found.lineage, Lineage):
+        return
+    for file in found.lineage.weights.files:
+        header = found.headers.get(file.path)
+        if not isinstance(header, Header) or found.hashed.get(file.path, file.sha256) != file.sha256:
+            continue
+        for name, said, now in (
+            ("parameters", file.parameters, header.parameters),
+            ("dtypes", file.dtypes, header.dtypes),
+        ):
+            if said is not None and now is not None and said != now:
+                yield Fault(f"gives {file.path} other {name} than its header: {said}, not {now}", LINEAGE)
+
+
+RULES = (pickled, hostile, broken_header, lfs_pointer, header_differs)

@@ -1,0 +1,488 @@
+"""What the headers of saved files say: format, dtypes, counts, dangers. Never unpickles, never reads the numbers."""
+
+import io
+import os
+import re
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeGuard
+
+from ckptkit import disk, documents
+from ckptkit.errors import FormatError
+
+if TYPE_CHECKING:
+    import pickletools
+    import zipfile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a file says of itself.
+
+    ``parameters`` counts the elements of all tensors or arrays in the file (whatever they are for), ``dtypes`` the same
+    by dtype, in the names of safetensors (``F32``, ``BF16``, ``I64``); None where that cannot be told without loading.
+    ``dangers`` are ends of a sentence that begins with the file's name: ``is a pickle: loading it runs code``.
+    """
+
+    format: str
+    parameters: int | None = None
+    dtypes: Mapping[str, int] | None = None
+    dangers: tuple[str, ...] = ()
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a saved file; what its bytes are counts for more than what it is called.
+
+    Raises:
+        FormatError: it is not a regular file, or it claims a format, by name or by its first bytes, and is broken.
+    """
+    packed = path.suffix.lower() in {".gz", ".z", ".bz2", ".xz", ".lz4"}
+    suffix = Path(path.stem if packed else path.name).suffix.lower()
+    descriptor = disk.open_regular(path)
+    try:
+        with _Bounded(descriptor) as raw:
+            return _read(raw, os.fstat(descriptor).st_size, suffix)
+    except FormatError:
+        raise
+    except Exception as error:  # whatever a decoder throws at bytes that lie
+        raise FormatError(f"is broken: {disk.reason(error)}") from error
+
+
+_HEADER_LIMIT = 100_000_000  # bytes; the limit of the safetensors library
+_DIRECTORY_LIMIT = 16 << 20  # bytes of a zip's directory, some 200,000 entries
+
+
+class _TooMuchError(FormatError):
+    """More had to be read than a header takes."""
+
+
+class _Bounded(io.FileIO):
+    """A file of which a ``BufferedReader`` reads at most ``left`` more bytes."""
+
+    left = _HEADER_LIMIT
+
+    def readinto(self, buffer: Any, /) -> int | None:  # noqa: ANN401 - a buffer, as the base says
+        count = super().readinto(buffer)
+        self.left -= count or 0
+        if self.left < 0:
+            raise _TooMuchError("has a larger header than is read")
+        return count
+
+
+_LFS = b"version https://git-lfs.github.com/spec/"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_PICKLE = re.compile(rb"\x80[\x00-\x05]")
+_COMPRESSED = (b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"BZh", b"\xfd7zXZ\x00")
+_LZ4 = b"\x04\x22\x4d\x18"
+_PICKLES = frozenset([".pkl", ".pickle", ".joblib"])
+_CLAIMS = {
+    ".npy": "npy",
+    ".npz": "npz",
+    ".gguf": "gguf",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".pt": "torch",
+    ".pth": "torch",
+}
+
+
+def _read(raw: _Bounded, size: int, suffix: str) -> Header:
+    head = raw.read(4096)
+    raw.seek(0)
+    if head.startswith(_LFS):
+        return Header(format="git-lfs pointer")
+    if suffix == ".safetensors" or _is_safetensors(head, size):
+        return _safetensors(raw, size)
+    if head.startswith(b"\x93NUMPY"):
+        return _arrays("npy", [("", *_array(io.BufferedReader(raw), size))])
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _zip(raw, suffix)
+    if head.startswith(b"GGUF"):
+        return _gguf(head, size)
+    if any(head.startswith(_HDF5, start) for start in (0, 512, 1024, 2048)):
+        return Header(format="hdf5")
+    return _pickle_like(raw, head, suffix)
+
+
+def _pickle_like(raw: _Bounded, head: bytes, suffix: str) -> Header:
+    if head.startswith(_COMPRESSED):
+        return _compressed(raw, head, suffix)
+    if head.startswith(_LZ4) and suffix in _PICKLES:
+        unknown = "is compressed with lz4, so that what it imports is unknown"
+        return Header(format=_pickle_format(suffix), dangers=(_RUNS_CODE, unknown))
+    if _PICKLE.match(head) or suffix in _PICKLES:
+        return _pickle(io.BufferedReader(raw), suffix)
+    if suffix in _CLAIMS:
+        raise FormatError(f"is not {_CLAIMS[suffix]}, whatever its name says")
+    return Header(format="onnx" if suffix == ".onnx" else "other")
+
+
+# Bits of one element. https://github.com/huggingface/safetensors, safetensors/src/tensor.rs
+_BITS = (
+    {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8}
+    | {"F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16}
+    | {"I32": 32, "U32": 32, "F32": 32, "C64": 64, "F64": 64, "I64": 64, "U64": 64}
+)
+_LENGTH = 8  # bytes before a safetensors header, that say how long it is
+
+
+def _is_safetensors(head: bytes, size: int) -> bool:
+    length = int.from_bytes(head[:_LENGTH], "little")
+    return head[_LENGTH:].startswith(b'{"') and length <= min(size - _LENGTH, _HEADER_LIMIT)
+
+
+def _safetensors(raw: _Bounded, size: int) -> Header:
+    """A safetensors header, as strict as the library: no hole, no overlap, no byte left over."""
+    length = int.from_bytes(raw.read(_LENGTH), "little")
+    if size < _LENGTH:
+        raise FormatError(f"is not safetensors: {size} bytes are too few")
+    if length > min(size - _LENGTH, _HEADER_LIMIT):
+        raise FormatError(f"is not safetensors: a header of {length:,} bytes in a file of {size:,}")
+    text = raw.read(length)
+    if not text.startswith(b"{"):
+        raise FormatError("is not safetensors: its header does not begin with '{'")
+    try:
+        header = documents.load_json(text)
+    except FormatError as error:
+        raise FormatError(f"is not safetensors: its header {error.message}", error.hint) from error
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise FormatError("is not safetensors: __metadata__ does not map strings to strings")
+    spans = [_tensor(name, tensor) for name, tensor in header.items()]
+    end = 0
+    for begin, until, name, _, _ in sorted(spans):
+        if begin != end:
+            raise FormatError(f"is broken: the bytes of {name} begin at {begin:,}, not at {end:,}")
+        end = until
+    if end != size - _LENGTH - length:
+        raise FormatError(f"is broken: {end:,} bytes of tensors are declared, {size - _LENGTH - length:,} are there")
+    return _counted("safetensors", [(dtype, count) for _, _, _, dtype, count in spans])
+
+
+def _tensor(name: str, tensor: Any) -> tuple[int, int, str, str, int]:  # noqa: ANN401 - parsed JSON
+    """Begin and end of a tensor's bytes, its name for messages, dtype, number of elements."""
+    name = _shown(name)
+    if not isinstance(tensor, dict):
+        raise FormatError(f"is broken: the entry of {name} is not an object")
+    dtype, shape, offsets = (tensor.get(key) for key in ("dtype", "shape", "data_offsets"))
+    if not isinstance(dtype, str) or dtype not in _BITS:
+        raise FormatError(f"is broken: {name} has the unknown dtype {_shown(dtype)}")
+    if not _sizes(shape) or not _sizes(offsets) or len(offsets) != 2:  # noqa: PLR2004 - begin and end
+        raise FormatError(f"is broken: shape or data_offsets of {name} are not lists of sizes")
+    count = 1
+    for length in shape:
+        count *= length
+        if count >= 1 << 64:
+            raise FormatError(f"is broken: the shape of {name} overflows")
+    begin, end = offsets
+    if count * _BITS[dtype] != (end - begin) * 8:
+        raise FormatError(f"is broken: {name} has {count:,} elements of {dtype}, but {end - begin:,} bytes")
+    return begin, end, name, dtype, count
+
+
+def _sizes(value: object) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and all(type(each) is int and 0 <= each < 1 << 64 for each in value)
+
+
+def _shown(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - the width of a terminal
+
+
+def _counted(kind: str, tensors: list[tuple[str, int]], dangers: tuple[str, ...] = ()) -> Header:
+    dtypes: Counter[str] = Counter()
+    for dtype, count in tensors:
+        dtypes[dtype] += count
+    return Header(format=kind, parameters=dtypes.total(), dtypes=dict(sorted(dtypes.items())), dangers=dangers)
+
+
+# https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+_DESCR = re.compile(r"[<>|=]?([?biufcSUVOMm])(\d*)(\[\w+\])?")
+_ARRAY_HEADER_LIMIT = 64 << 10  # bytes; numpy's own limit is 10,000
+_NUMBERS = {"b": "BOOL", "?": "BOOL", "i": "I", "u": "U", "f": "F", "c": "C"}
+_OBJECTS = re.compile(r"'\|?O\d*'")
+
+
+def _array(file: IO[bytes], size: int) -> tuple[object, int]:
+    """The ``descr`` and the number of elements of the array that a file of ``size`` bytes begins with."""
+    magic = file.read(8)
+    width = 2 if magic[6:7] == b"\x01" else 4
+    length = int.from_bytes(file.read(width), "little")
+    if not magic.startswith(b"\x93NUMPY") or magic[6] not in {1, 2, 3} or length > _ARRAY_HEADER_LIMIT:
+        raise FormatError("is broken: an array's header is not numpy's")
+    import ast
+
+    header = ast.literal_eval(file.read(length).decode("utf-8" if magic[6] == 3 else "latin-1").strip())  # noqa: PLR2004
+    if not isinstance(header, dict) or not {"descr", "shape"} <= set(header) or not _sizes(list(header["shape"])):
+        raise FormatError("is broken: an array's header lacks its shape or dtype")
+    descr, count = header["descr"], 1
+    for each in header["shape"]:
+        count *= each
+    found = _DESCR.fullmatch(descr) if isinstance(descr, str) else None
+    if isinstance(descr, str) and found is None:
+        raise FormatError(f"is broken: unknown dtype {_shown(descr)}")
+    if found and found[1] != "O":
+        needed = len(magic) + width + length + count * int(found[2] or 1) * (4 if found[1] == "U" else 1)
+        if needed > size:
+            raise FormatError(f"is broken: an array of {needed:,} bytes in {size:,}")
+    return descr, count
+
+
+def _arrays(kind: str, arrays: list[tuple[str, object, int]]) -> Header:
+    """The header of numpy arrays, given by name, ``descr`` and number of elements. Text and times are no parameters."""
+    dangers: list[str] = []
+    counts: list[tuple[str, int]] | None = []
+    for name, descr, count in arrays:
+        found = _DESCR.fullmatch(descr) if isinstance(descr, str) else None
+        if _OBJECTS.search(repr(descr)):
+            dangers.append(f"holds a pickle{f' in {_shown(name)}' if name else ''}: loading it runs code")
+        if found is None or found[1] in "OV":
+            counts = None
+        elif counts is not None and found[1] in _NUMBERS:
+            letter = _NUMBERS[found[1]]
+            counts.append((letter if letter == "BOOL" else f"{letter}{int(found[2]) * 8}", count))
+    if counts is None:
+        return Header(format=kind, dangers=tuple(dangers))
+    return _counted(kind, counts, tuple(dangers))
+
+
+def _zip(raw: _Bounded, suffix: str) -> Header:
+    import zipfile
+
+    raw.left = _DIRECTORY_LIMIT
+    with zipfile.ZipFile(io.BufferedReader(raw, 512)) as archive:
+        raw.left = _HEADER_LIMIT
+        files = [info for info in archive.infolist() if not info.is_dir()]
+        arrays = [info for info in files if info.filename.endswith(".npy")]
+        if suffix == ".npz" or (files and len(arrays) == len(files)):
+            found = []
+            for info in arrays:
+                with archive.open(info) as file:
+                    found.append((info.filename.removesuffix(".npy"), *_array(file, info.file_size)))
+            return _arrays("npz", found)
+        pickled = [info for info in files if re.fullmatch(r"([^/]+/)?data\.pkl", info.filename)]
+        return _torch(archive, pickled[0]) if pickled else Header(format="other")
+
+
+def _gguf(head: bytes, size: int) -> Header:
+    version = int.from_bytes(head[4:8], "little")
+    if version not in {1, 2, 3} or size < 24:  # noqa: PLR2004 - magic, version and two counts
+        raise FormatError(f"is broken or of an unknown version of GGUF: {version}")
+    return Header(format="gguf")
+
+
+_RUNS_CODE = "is a pickle: loading it runs code"
+_OPCODES = 1_000_000  # about a second
+_CONTENT = 16 << 20  # bytes of a pickle inside a zip or a compressed file
+_STORAGES = (
+    {"Double": ("F64", 8), "Float": ("F32", 4), "Half": ("F16", 2), "BFloat16": ("BF16", 2), "Bool": ("BOOL", 1)}
+    | {"Long": ("I64", 8), "Int": ("I32", 4), "Short": ("I16", 2), "Char": ("I8", 1), "Byte": ("U8", 1)}
+    | {"ComplexFloat": ("C64", 8), "ComplexDouble": ("C128", 16)}
+)
+_LEGACY_TORCH = 0x1950A86A20F9469CFC6C  # the first of five pickles that begin such a file
+# What rebuilding tensors and arrays takes, and no more.
+_HARMLESS = re.compile(
+    r"collections\.(OrderedDict|Counter|deque)|_codecs\.encode|joblib\.numpy_pickle\.NumpyArrayWrapper"
+    r"|(builtins|__builtin__)\.(set|frozenset|complex|bytearray|slice|range)"
+    r"|numpy\.(ndarray|dtype)|numpy\._?core\.(multiarray\.(_reconstruct|scalar)|numeric\._frombuffer)"
+    r"|torch\._utils\._rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state|qtensor)"
+    r"|torch\.nn\.parameter\.Parameter|torch\.serialization\._get_layout|torch\.(Size|device)"
+    r"|torch\.(\w+Storage|storage\.(Untyped|Typed)Storage)"
+    r"|torch\.(float|bfloat|complex|u?int|q?u?int)\d+(_\w+)?|torch\.bool"
+)
+
+
+def _pickle_format(suffix: str) -> str:
+    return "joblib" if suffix == ".joblib" else "pickle"
+
+
+def _pickle(file: IO[bytes], suffix: str, *, cut: bool = False) -> Header:
+    """The header of a pickle; with ``cut``, ``file`` holds its beginning only."""
+    found, fault, kind = _Imports(), "", _pickle_format(suffix)
+    try:
+        whole = found.read(file)
+    except _TooMuchError:
+        whole = False
+    except (EOFError, ValueError, OverflowError, OSError) as error:
+        whole, fault = False, "" if cut else disk.reason(error)
+    if any(name.startswith("joblib.") for name in found.names):
+        kind, fault = "joblib", ""  # raw arrays lie between its opcodes
+    if fault and not found.names and suffix not in {*_PICKLES, *_CLAIMS}:
+        return Header(format="other")
+    if fault:
+        raise FormatError(f"is a broken pickle: {fault}")
+    return Header(format="torch" if found.legacy_torch else kind, dangers=found.dangers(whole=whole))
+
+
+def _compressed(raw: _Bounded, head: bytes, suffix: str) -> Header:
+    try:
+        begins = _inflate(head, 2)
+    except Exception:
+        if suffix in _PICKLES:
+            raise
+        return Header(format="other")
+    if suffix not in _PICKLES and not _PICKLE.match(begins):
+        return Header(format="other")
+    packed = io.BufferedReader(raw).read(_CONTENT)
+    content = _inflate(packed, _CONTENT)
+    cut = len(packed) == _CONTENT or len(content) == _CONTENT
+    return _pickle(io.BytesIO(content), suffix, cut=cut)
+
+
+def _inflate(data: bytes, most: int) -> bytes:
+    if data.startswith(b"BZh"):
+        import bz2
+
+        return bz2.BZ2Decompressor().decompress(data, most)
+    if data.startswith(b"\xfd7zXZ"):
+        import lzma
+
+        return lzma.LZMADecompressor(memlimit=128 << 20).decompress(data, most)
+    import zlib
+
+    return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(data, most)  # 32: gzip or zlib, by its header
+
+
+def _torch(archive: "zipfile.ZipFile", pickled: "zipfile.ZipInfo") -> Header:
+    with archive.open(pickled) as file:
+        content = file.read(_CONTENT)
+    found = _Imports()
+    whole = found.read(io.BytesIO(content)) if len(content) == pickled.file_size else False
+    sizes = {info.filename: info.file_size for info in archive.infolist()}
+    folder = pickled.filename.removesuffix("data.pkl")
+    counts = []
+    for key, (storage, count) in found.storages.items():
+        dtype, width = _STORAGES.get(storage, ("", 0))
+        if not dtype or sizes.get(f"{folder}data/{key}") != count * width:
+            whole = False
+        counts.append((dtype, count))
+    dangers = found.dangers(whole=whole)
+    return _counted("torch", counts, dangers) if whole else Header(format="torch", dangers=dangers)
+
+
+class _Imports:
+    """What a pickle would import, learnt from its opcodes alone.
+
+    ``recent`` is the top of the stack as far as it is known: strings, small integers, None for anything else. A name
+    that is not spelled out where it is used counts as hidden, so that tricks with the stack raise the alarm.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.storages: dict[object, tuple[str, int]] = {}
+        self.legacy_torch = False
+        self._recent: deque[object] = deque(maxlen=5)
+        self._tuple: tuple[object, ...] = ()
+        self._memo: dict[object, object] = {}
+
+    def read(self, file: IO[bytes]) -> bool:
+        """Read one pickle, or the five of an old torch file; False where it is too long to read to its end."""
+        left = _OPCODES
+        for number in range(5):
+            for name, argument in _opcodes(file):
+                left -= 1
+                if not left:
+                    return False
+                self._take(name, argument)
+            self.legacy_torch = self.legacy_torch or (number == 0 and self._top == _LEGACY_TORCH)
+            if not self.legacy_torch:
+                break
+        return True
+
+    @property
+    def _top(self) -> object:
+        return self._recent[-1] if self._recent else None
+
+    def _take(self, name: str, argument: object) -> None:
+        if name in {"MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"}:
+            self._memo[len(self._memo) if name == "MEMOIZE" else argument] = self._top
+        elif name not in {"PROTO", "FRAME", "STOP"}:
+            self._recent.append(self._pushed(name, argument))
+
+    def _pushed(self, name: str, argument: object) -> object:
+        if name in {"GLOBAL", "INST"}:
+            return self._import(str(argument).replace(" ", ".", 1))
+        if name == "STACK_GLOBAL":
+            words = [*self._recent][-2:]
+            spelled = len(words) == 2 and all(isinstance(word, str) for word in words)  # noqa: PLR2004 - module, name
+            return self._import(".".join(map(str, words)) if spelled else "a hidden name")
+        if name in {"EXT1", "EXT2", "EXT4"}:
+            return self._import(f"the extension {argument}")
+        if name in {"GET", "BINGET", "LONG_BINGET"}:
+            return self._memo.get(argument)
+        if name == "TUPLE":
+            self._tuple = tuple(self._recent)
+        elif name == "BINPERSID":
+            self._store()
+        return argument if isinstance(argument, str | int) and name != "PERSID" else None
+
+    def _import(self, name: str) -> str:
+        self.names.add(name)
+        return name
+
+    def _store(self) -> None:
+        """Note a storage, that torch refers to by ``("storage", type, key, device, number of elements)``."""
+        match self._tuple:
+            case ("storage", str(kind), key, _, int(count)):
+                self.storages[key] = (kind.removeprefix("torch.").removesuffix("Storage"), count)
+            case _:
+                self.storages[None] = ("", 0)
+
+    def dangers(self, *, whole: bool) -> tuple[str, ...]:
+        """The dangers of loading this pickle."""
+        out = [_RUNS_CODE]
+        foreign = sorted(ascii(name)[1:-1] for name in self.names if not _HARMLESS.fullmatch(name))
+        if foreign:
+            more = f" and {len(foreign) - 10} more" if len(foreign) > 10 else ""  # noqa: PLR2004 - a line's worth
+            out.append(f"imports more than arrays need: {', '.join(name[:100] for name in foreign[:10])}{more}")
+        if not whole:
+            out.append("could not be read to its end, so that it may import more")
+        return tuple(out)
+
+
+@cache
+def _table() -> "Mapping[str, pickletools.OpcodeInfo]":
+    import pickletools
+
+    return {opcode.code: opcode for opcode in pickletools.opcodes}
+
+
+def _opcodes(file: IO[bytes]) -> Iterator[tuple[str, object]]:
+    """Name and argument of each opcode up to STOP; long arguments are passed over."""
+    import pickletools
+
+    widths = {
+        pickletools.TAKEN_FROM_ARGUMENT1: 1,
+        pickletools.TAKEN_FROM_ARGUMENT4: 4,
+        pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+        pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+    }
+    name = ""
+    while name != "STOP":
+        code = file.read(1)
+        if not code:
+            raise EOFError("it breaks off")
+        opcode = _table().get(code.decode("latin-1"))
+        if opcode is None:
+            raise ValueError(f"there is no opcode {code!r}")
+        name = opcode.name
+        if opcode.arg is None:
+            yield name, None
+        elif opcode.arg.n in widths:
+            yield name, _argument(file, widths[opcode.arg.n], name)
+        else:
+            yield name, opcode.arg.reader(file)
+
+
+def _argument(file: IO[bytes], width: int, name: str) -> str | int | None:
+    length = int.from_bytes(file.read(width), "little")
+    if length > 4096:  # noqa: PLR2004 - longer than any name
+        file.seek(length, os.SEEK_CUR)
+        return None
+    data = file.read(length)
+    if name == "LONG1":
+        return int.from_bytes(data, "little", signed=True)
+    return data.decode("utf-8", "backslashreplace") if name.endswith(("UNICODE", "UNICODE8", "STRING")) else None

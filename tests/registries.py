@@ -1,0 +1,60 @@
+"""Registries for tests, published by the package's own code."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lineages import lineage
+
+from ckptkit import documents, index, registry
+from ckptkit.registry import Version
+
+WEIGHTS = {"model.safetensors": b"the weights"}
+
+
+def publish(
+    root: Path,
+    model: str = "penguins",
+    *,
+    files: Mapping[str, bytes] = WEIGHTS,
+    aliases: Sequence[str] = (),
+    **overrides: Any,
+) -> Version:
+    """A new version with these files; ``overrides`` are those of ``lineage``."""
+    registry.open_root(root)
+    with registry.open_stage(root) as stage:
+        for number, (path, data) in enumerate(files.items()):
+            source = stage.home / f"source-{number}"
+            source.write_bytes(data)
+            stage.add(source, path, move=False)
+        with registry.locked(root):
+            known = registry.read_model(root / model)
+
+            def finish(version: str) -> str:
+                record = lineage(model=model, version=version, weights__files=saved(files), **overrides)
+                stage.put("lineage.json", documents.dump_json(record))
+                stage.put("config.yaml", documents.dump_yaml(record["config"]["values"]).encode())
+                digest = stage.seal()
+                stage.put_card("# A card\n")
+                return digest
+
+            heads = {alias: known.alias_heads(alias) for alias in aliases}
+            followed = {alias: found[-1].id if found else None for alias, found in heads.items()}
+            version, _ = registry.publish(stage, root / model, last=known.last, finish=finish, aliases=followed)
+            index.write(root, index.build(root))
+    return version
+
+
+def saved(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    return [
+        {
+            "path": path,
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "format": None,
+            "parameters": None,
+            "dtypes": None,
+        }
+        for path, data in files.items()
+    ]

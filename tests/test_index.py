@@ -1,0 +1,184 @@
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from registries import publish
+
+from ckptkit import documents, registry
+from ckptkit.errors import CkptkitError, NotFoundError
+from ckptkit.verbs.index import index
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "runs"
+    publish(root, aliases=["old"])
+    publish(root, aliases=["champion"], message="with | a pipe and <b>markup</b>")
+    publish(root, "whales", aliases=["champion"], metrics={"loss": "NaN"})
+    return root
+
+
+def derived(root: Path) -> dict[str, bytes | str]:
+    """Everything derived: the two files, and every link with what it points to."""
+    found: dict[str, bytes | str] = {name: (root / name).read_bytes() for name in ("index.json", "README.md")}
+    return found | {str(link.relative_to(root)): os.readlink(link) for link in root.glob("*/@*")}
+
+
+def test_everything_derived_comes_again_byte_for_byte(root: Path) -> None:
+    before = derived(root)
+    links = {"penguins/@old": "v0001", "penguins/@champion": "v0002", "whales/@champion": "v0001"}
+    assert {name: target for name, target in before.items() if "@" in name} == links
+    for name in before:
+        (root / name).unlink()
+    done = index(root)
+    assert derived(root) == before
+    assert (done.models, done.versions) == (2, 3)
+    assert done.written == ("index.json", "README.md")
+    assert done.links == dict.fromkeys(links, "made")
+    assert (done.taken_in, done.unreadable) == ((), {})
+
+
+def test_a_second_time_nothing_is_touched(root: Path) -> None:
+    times = {name: (root / name).lstat().st_mtime_ns for name in derived(root)}
+    done = index(root)
+    assert (done.written, done.links, done.taken_in) == ((), {}, ())
+    assert {name: (root / name).lstat().st_mtime_ns for name in derived(root)} == times
+
+
+def test_links_are_put_right(root: Path) -> None:
+    (root / "penguins" / "@champion").unlink()
+    (root / "penguins" / "@champion").symlink_to("v0001")
+    (root / "penguins" / "@gone").symlink_to("v0001")
+    (root / "whales" / "@champion").unlink()
+    (root / "whales" / "@champion").symlink_to("@champion")
+    done = index(root)
+    assert done.links == {
+        "penguins/@gone": "removed",
+        "penguins/@champion": "changed",
+        "whales/@champion": "changed",
+    }
+    assert os.readlink(root / "penguins" / "@champion") == "v0002"
+    assert not os.path.lexists(root / "penguins" / "@gone")
+
+
+def test_a_real_folder_in_a_links_place_is_left_alone(root: Path) -> None:
+    (root / "penguins" / "@old").unlink()
+    shutil.copytree(root / "penguins" / "v0001", root / "penguins" / "@old")
+    (root / "penguins" / "@mine").mkdir()
+    assert index(root).links == {}
+    assert (root / "penguins" / "@old" / "SHA256SUMS").is_file()
+    assert (root / "penguins" / "@mine").is_dir()
+
+
+def test_an_alias_of_a_version_that_is_gone_keeps_its_link(root: Path) -> None:
+    shutil.rmtree(root / "penguins" / "v0002")
+    before = os.readlink(root / "penguins" / "@champion")
+    assert index(root).links == {}
+    (root / "penguins" / "@champion").unlink()
+    index(root)
+    assert os.readlink(root / "penguins" / "@champion") == before
+
+
+def test_a_version_without_an_event_is_taken_in_once_if_it_verifies(root: Path) -> None:
+    shutil.copytree(root / "whales" / "v0001", root / "seals" / "v0003")
+    shutil.copytree(root / "whales" / "v0001", root / "seals" / "v0004")
+    damaged = root / "seals" / "v0004" / "model.safetensors"
+    damaged.unlink()
+    damaged.write_bytes(b"damaged")
+    assert index(root).taken_in == ("seals/v0003",)
+    assert [event.version for event in registry.read_model(root / "seals").events] == ["v0003"]
+    assert json.loads((root / "index.json").read_bytes())["models"]["seals"]["versions"]["v0004"]["event"] is None
+    assert index(root).taken_in == ()
+
+
+def test_a_removed_alias_loses_its_link(root: Path) -> None:
+    model = registry.read_model(root / "penguins")
+    event = registry.new_event("alias", "penguins", None, alias="old", previous=model.alias_heads("old")[-1].id)
+    written = documents.dump_json({**event.to_dict(), "version": None})
+    (root / "penguins" / "history" / f"{event.id}.json").write_bytes(written)
+    done = index(root)
+    assert done.links == {"penguins/@old": "removed"}
+    assert done.written == ("index.json", "README.md")
+
+
+@pytest.mark.timeout(60)
+def test_a_tree_in_bad_shape_is_indexed_as_far_as_it_can_be_read(root: Path) -> None:
+    lineage = root / "penguins" / "v0002" / "lineage.json"
+    lineage.unlink()
+    lineage.write_bytes(b'{"schema":')
+    sums = root / "whales" / "v0001" / "SHA256SUMS"
+    sums.unlink()
+    os.mkfifo(sums)
+    (root / "penguins" / "history" / "junk.json").write_bytes(b"\x00\xff")
+    os.mkfifo(root / "penguins" / "history" / "pipe.json")
+    (root / "penguins" / "v0003").symlink_to("v0003")
+    (root / "penguins" / "v0004").symlink_to("/dev/zero")
+    (root / "penguins" / "@loop").symlink_to("@loop")
+    (root / "tensorboard").mkdir()
+    (root / "tensorboard" / "events.out.tfevents.1").write_bytes(b"\x18\0")
+    (root / "up").symlink_to("..", target_is_directory=True)
+    os.mkfifo(root / "pipe")
+    done = index(root)
+    assert (done.models, done.versions) == (2, 3)
+    assert [*done.unreadable] == ["penguins/v0002", "whales/v0001"]
+    assert done.links == {"penguins/@loop": "removed"}
+    assert (root / "tensorboard" / "events.out.tfevents.1").read_bytes() == b"\x18\0"
+    assert index(root).written == ()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("odd", ["fifo", "loop", "/dev/zero"])
+def test_something_odd_in_the_place_of_the_index_is_replaced(root: Path, odd: str) -> None:
+    before = derived(root)
+    (root / "index.json").unlink()
+    if odd == "fifo":
+        os.mkfifo(root / "index.json")
+    else:
+        (root / "index.json").symlink_to(odd.replace("loop", "index.json"))
+    index(root)
+    assert derived(root) == before
+    assert not (root / "index.json").is_symlink()
+
+
+def test_a_folder_in_the_place_of_the_index_is_told(root: Path) -> None:
+    (root / "index.json").unlink()
+    (root / "index.json").mkdir()
+    with pytest.raises(CkptkitError, match=r"cannot be written: .*directory") as caught:
+        index(root)
+    assert caught.value.exit_code == 2
+    assert [path.name for path in root.iterdir() if ".index.json." in path.name] == []
+
+
+def test_where_there_is_no_registry_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("my project")
+    for place in (tmp_path, tmp_path / "nowhere", tmp_path / "README.md"):
+        with pytest.raises(NotFoundError, match="no registry at"):
+            index(place)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    assert (tmp_path / "README.md").read_text() == "my project"
+
+
+def test_an_empty_registry(tmp_path: Path) -> None:
+    registry.open_root(tmp_path)
+    assert (index(tmp_path).versions, index(tmp_path).written) == (0, ())
+    assert json.loads((tmp_path / "index.json").read_bytes()) == {"schema": "ckptkit/index/1", "models": {}}
+
+
+def test_a_copy_without_this_machines_side(root: Path, tmp_path: Path) -> None:
+    before = derived(root)
+    shutil.copytree(root, tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns(".ckptkit", "index.json"))
+    assert index(tmp_path / "copy").written == ("index.json",)
+    assert derived(tmp_path / "copy") == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_read_only_root_is_told(root: Path) -> None:
+    root.chmod(0o555)
+    try:
+        with pytest.raises(CkptkitError, match="writ") as caught:
+            index(root)
+    finally:
+        root.chmod(0o755)
+    assert caught.value.exit_code == 2

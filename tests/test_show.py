@@ -1,0 +1,145 @@
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from registries import publish
+
+from ckptkit.checkpoint import Unreadable
+from ckptkit.errors import CkptkitError, NotFoundError
+from ckptkit.record import Lineage
+from ckptkit.registry import read_model
+from ckptkit.verbs.show import show
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    publish(tmp_path / "runs", aliases=["old"])
+    publish(tmp_path / "runs", aliases=["champion", "best"])
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def version(root: Path) -> Path:
+    return root / "penguins" / "v0002"
+
+
+def rewrite(file: Path, data: bytes) -> None:
+    file.unlink()
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("is_index_there", [True, False])
+@pytest.mark.parametrize("ref", ["penguins", "penguins@champion", "penguins/2", "./runs/penguins/v0002"])
+def test_what_is_shown(
+    root: Path, version: Path, ref: str, is_index_there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root.parent)
+    if not is_index_there:
+        (root / "index.json").unlink()
+    shown = show(ref, root=root)
+    assert shown.version.ref == "penguins/v0002"
+    assert shown.version.path == version
+    assert shown.asked == ref
+    assert shown.aliases == ("best", "champion")
+    assert shown.saved == read_model(root / "penguins").saved["v0002"].time
+    assert isinstance(shown.lineage, Lineage)
+    assert shown.lineage.version == "v0002"
+    assert shown.damage is None
+
+
+def test_a_copy_somewhere_else_is_shown_without_its_event(version: Path, tmp_path: Path) -> None:
+    shutil.copytree(version, tmp_path / "here" / "copy")
+    shown = show(str(tmp_path / "here" / "copy"), root=tmp_path / "nowhere")
+    assert (shown.version.ref, shown.saved, shown.aliases, shown.damage) == ("here/copy", None, (), None)
+    assert isinstance(shown.lineage, Lineage)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "is not JSON"),
+        (b'{"schema": "ckptkit/lineage/1",', "is not JSON"),
+        (b"\x00\xff\xfe", "is not UTF-8"),
+        (b"{}", "is missing"),
+        (b"[]", "is not an object"),
+        (b'{"schema": "ckptkit/lineage/2"}', "is newer than"),
+        (b"[" * 100_000, "is nested too deeply"),
+    ],
+)
+def test_a_record_that_cannot_be_read_says_why(root: Path, version: Path, data: bytes, words: str) -> None:
+    rewrite(version / "lineage.json", data)
+    shown = show("penguins", root=root)
+    assert isinstance(shown.lineage, Unreadable)
+    assert words in shown.lineage.reason
+    assert shown.damage == "lineage.json is not as it was sealed at save"
+    assert shown.aliases == ("best", "champion")
+
+
+def test_a_record_that_was_edited_is_shown_as_damaged(root: Path, version: Path) -> None:
+    text = (version / "lineage.json").read_text()
+    rewrite(version / "lineage.json", text.replace("lower learning rate", "higher").encode())
+    shown = show("penguins", root=root)
+    assert isinstance(shown.lineage, Lineage)
+    assert shown.lineage.message == "higher"
+    assert shown.damage == "lineage.json is not as it was sealed at save"
+
+
+def test_sums_that_were_not_sealed_are_damage(root: Path, version: Path) -> None:
+    text = (version / "SHA256SUMS").read_text()
+    rewrite(version / "SHA256SUMS", "".join(text.splitlines(keepends=True)[1:]).encode())
+    assert show("penguins", root=root).damage == "SHA256SUMS is not the one that was sealed at save"
+    rewrite(version / "SHA256SUMS", b"junk\n")
+    damage = show("penguins", root=root).damage
+    assert damage is not None
+    assert damage.startswith("SHA256SUMS: is not of the form")
+
+
+def test_the_weights_are_not_opened(root: Path, version: Path) -> None:
+    (version / "model.safetensors").unlink()
+    assert show("penguins", root=root).damage is None
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", ["lineage.json", "SHA256SUMS"])
+@pytest.mark.parametrize("odd", ["fifo", "loop", "/dev/zero", "folder", "nothing"])
+def test_something_odd_in_a_files_place_is_reported(root: Path, version: Path, name: str, odd: str) -> None:
+    (version / name).unlink()
+    if odd == "fifo":
+        os.mkfifo(version / name)
+    elif odd == "folder":
+        (version / name).mkdir()
+    elif odd != "nothing":
+        (version / name).symlink_to(odd.replace("loop", name))
+    shown = show("penguins", root=root)
+    assert name in (shown.damage or "")
+    assert isinstance(shown.lineage, Unreadable) is (name == "lineage.json")
+    (root / "index.json").unlink()
+    if name == "SHA256SUMS":
+        with pytest.raises(CkptkitError, match="penguins/v0002 is damaged"):
+            show("penguins", root=root)
+    else:
+        assert isinstance(show("penguins", root=root).lineage, Unreadable)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_record_is_reported(root: Path, version: Path) -> None:
+    (version / "lineage.json").chmod(0)
+    shown = show("penguins", root=root)
+    assert isinstance(shown.lineage, Unreadable)
+    assert "permission denied" in shown.lineage.reason
+
+
+def test_broken_events_leave_the_rest(root: Path) -> None:
+    for event in (root / "penguins" / "history").iterdir():
+        event.write_bytes(b"\x00")
+    shown = show("penguins/2", root=root)
+    assert shown.saved is None
+    assert shown.damage is None
+
+
+def test_what_names_nothing_is_not_found(root: Path) -> None:
+    with pytest.raises(NotFoundError, match="no model 'seals'"):
+        show("seals", root=root)
+    with pytest.raises(NotFoundError, match="no registry at"):
+        show("penguins", root=root / "nowhere")
