@@ -142,7 +142,7 @@ def read(folder: Path, *, deep: bool = False, progress: hashing.Progress | None 
         card=_value(small.get(CARD), load_card),
         texts={path: _text(data) for path, data in small.items() if _is_text_record(path)},
         headers={
-            path: _value(folder / path, weights.read_header)
+            path: _header(folder / path)
             for path, entry in entries.items()
             if entry.kind == "file" and not is_record(path)
         },
@@ -211,12 +211,22 @@ def _value(data: Any, parse: Callable[[Any], T]) -> T | Unreadable | None:  # no
         return Unreadable(reason=error.message, hint=error.hint, line=error.line, column=error.column)
 
 
+def _header(path: Path) -> weights.Header | Unreadable:
+    try:
+        return weights.read_header(path)
+    except FormatError as error:
+        return Unreadable(reason=error.message, hint=error.hint)
+
+
 def _hash(path: Path, data: bytes | Unreadable | None, progress: hashing.Progress | None) -> str | Unreadable:
     if isinstance(data, Unreadable):
         return data
     if data is not None:
         return hashlib.sha256(data).hexdigest()
-    return _value(path, lambda file: hashing.file_sha256(file, progress=progress)) or ""
+    try:
+        return hashing.file_sha256(path, progress=progress)
+    except FormatError as error:
+        return Unreadable(reason=error.message, hint=error.hint)
 
 
 def _text(data: bytes | Unreadable) -> str | Unreadable:

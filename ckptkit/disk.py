@@ -19,7 +19,9 @@ CONFIG_LIMIT = 4 << 20
 
 
 def reason(error: BaseException) -> str:
-    """An ``OSError`` in the system's words, without the path; any other exception by its first line."""
+    """An ``OSError`` in the system's words, without the path; ours by its message, any other by its first line."""
+    if isinstance(error, CkptkitError):
+        return error.message
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     lines = str(error).splitlines()

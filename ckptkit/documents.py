@@ -115,7 +115,7 @@ def _loader() -> Any:  # noqa: ANN401 - the base is chosen at run time
                         None,
                         None,
                         f"the key {key.value!r} stands twice in one mapping",
-                        key.start_mark,  # type: ignore[arg-type]
+                        key.start_mark,
                     )
                 seen.add(name)
             return super().construct_mapping(node, deep)

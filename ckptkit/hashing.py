@@ -216,13 +216,21 @@ def _hash(path: str | Path, progress: Progress | None) -> _Result:
     try:
         state = _state(os.fstat(descriptor))
         sha256 = _digest(descriptor, state[0], progress)
-        if _state(os.fstat(descriptor)) != state:
-            raise FormatError("changed while it was hashed", "wait until nothing writes to it")
+        _require_unchanged(descriptor, state)
     except OSError as error:
         raise FormatError(f"cannot be read: {disk.reason(error)}") from error
     finally:
         os.close(descriptor)
     return sha256, state, begun
+
+
+def _require_unchanged(descriptor: int, state: State) -> None:
+    if _state(os.fstat(descriptor)) != state:
+        raise _changed()
+
+
+def _changed() -> FormatError:
+    return FormatError("changed while it was hashed", "wait until nothing writes to it")
 
 
 def _state(status: os.stat_result) -> State:
@@ -237,19 +245,23 @@ def _digest(descriptor: int, size: int, progress: Progress | None) -> str:
                 progress(size)
             return hashlib.sha256(data).hexdigest()
         os.lseek(descriptor, 0, os.SEEK_SET)
-    return _pump(descriptor, None, progress)
+    return _pump(descriptor, None, size, progress)
 
 
-def _pump(reader: int, writer: int | None, progress: Progress | None) -> str:
+def _pump(reader: int, writer: int | None, size: int, progress: Progress | None) -> str:
     sha256 = hashlib.sha256()
     buffer = memoryview(bytearray(_BLOCK))
-    while count := os.readv(reader, [buffer]):
+    left = size
+    while left >= 0 and (count := os.readv(reader, [buffer])):  # a file that grows could be read for ever
         block = buffer[:count]
         sha256.update(block)
         while writer is not None and block:
             block = block[os.write(writer, block) :]
         if progress is not None:
             progress(count)
+        left -= count
+    if left:
+        raise _changed()
     return sha256.hexdigest()
 
 
@@ -265,26 +277,30 @@ def copy_sha256(source: Path, target: Path, *, progress: Progress | None = None)
     """
     try:
         reader = disk.open_regular(source)
+        try:
+            state = _state(os.fstat(reader))
+            return _copy(reader, target, state, progress), state[0]
+        finally:
+            os.close(reader)
     except FormatError as error:
         raise CkptkitError(f"{source} {error.message}", error.hint) from error
+
+
+def _copy(reader: int, target: Path, state: State, progress: Progress | None) -> str:
+    writer = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        before = _state(os.fstat(reader))
-        writer = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            sha256 = _pump(writer, None, progress) if _clone(reader, writer) else _pump(reader, writer, progress)
-            os.fsync(writer)
-            if _state(os.fstat(reader)) != before:
-                raise CkptkitError(  # noqa: TRY301 - so that the copy is removed
-                    f"{source} changed while it was copied", "wait until nothing writes to it"
-                )
-        except BaseException:
-            target.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(writer)
+        if _clone(reader, writer):
+            sha256 = _pump(writer, None, state[0], progress)
+        else:
+            sha256 = _pump(reader, writer, state[0], progress)
+        os.fsync(writer)
+        _require_unchanged(reader, state)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
     finally:
-        os.close(reader)
-    return sha256, before[0]
+        os.close(writer)
+    return sha256
 
 
 def _clone(reader: int, writer: int) -> bool:

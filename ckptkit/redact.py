@@ -109,8 +109,9 @@ def argv(arguments: Sequence[str], *, project: Path | None = None) -> tuple[str,
     out: list[str] = []
     option: str | None = None
     for argument in arguments:
-        mark = None if option is None or argument.startswith("--") else _mark(_kind(option), argument)
-        out.append(mark or _assignments(text(argument, project=project)))
+        shown = text(argument, project=project)
+        mark = None if option is None or argument.startswith("--") else _mark(_kind(option), shown)
+        out.append(mark or _assignments(shown))
         option = argument if argument.startswith("-") and "=" not in argument else None
     return tuple(out)
 
@@ -126,8 +127,9 @@ def variables(env: Mapping[str, str], *, project: Path | None = None) -> dict[st
     for name in sorted(env):
         if not _ALLOWED.fullmatch(name) or name in _HOSTS or _PLACE.search(_words(name)):
             continue
-        value = _mark(_kind(name), env[name]) or _assignments(text(env[name], project=project))
-        out[name] = _GPU_ID.sub(r"\1-<redacted:uuid>", value)
+        shown = text(env[name], project=project)
+        shown = _mark(_kind(name), shown) or _assignments(shown)
+        out[name] = _GPU_ID.sub(r"\1-<redacted:uuid>", shown)
     return out
 
 
@@ -217,7 +219,8 @@ def _mark(kind: tuple[str, bool] | None, value: str) -> str | None:
 
 def _walk(value: Any, kind: tuple[str, bool] | None, project: Path | None) -> Any:  # noqa: ANN401 - as values
     if isinstance(value, str):
-        return _mark(kind, value) or text(value, project=project)
+        shown = text(value, project=project)
+        return _mark(kind, shown) or shown
     if isinstance(value, Mapping):
         under = kind if kind and kind[1] else None  # all that stands below "credentials" is secret
         return {

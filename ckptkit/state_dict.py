@@ -35,7 +35,7 @@ def _leaves(state: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{name}.")
-        elif _is_array(value) or (isinstance(value, int | float) and not isinstance(value, str)):
+        elif _is_array(value) or isinstance(value, int | float):
             yield name, value
         elif name.rpartition(".")[2] == "_extra_state" and value is None:
             continue

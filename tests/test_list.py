@@ -6,7 +6,8 @@ import pytest
 from registries import publish
 
 from ckptkit.errors import CkptkitError, NotFoundError
-from ckptkit.verbs.list import METRICS, list, versions
+from ckptkit.verbs.list import METRICS, versions
+from ckptkit.verbs.list import list as list_verb
 
 
 @pytest.fixture
@@ -15,14 +16,16 @@ def root(tmp_path: Path) -> Path:
     root = tmp_path / "runs"
     publish(root, metrics={"val/loss": 0.5, "train/loss": 0.1}, config__values={"optim": {"lr": "1e-3"}, "depth": 2})
     publish(root, metrics={"val/loss": 0.25, "train/loss": 0.2}, config__values={"optim": {"lr": 0.01}, "depth": 10})
-    publish(root, metrics={"val/loss": "NaN"}, config__values={"optim": {"lr": 1.0}}, tags={"kind": "try", "who": "ada"})
+    publish(
+        root, metrics={"val/loss": "NaN"}, config__values={"optim": {"lr": 1.0}}, tags={"kind": "try", "who": "ada"}
+    )
     publish(root, "whales", metrics={}, config__values=None, config__seed=None, tags={})
     return root
 
 
 def test_the_default_columns(root: Path) -> None:
     publish(root, "whales", aliases=["champion", "best"], metrics={"f1": 0.5})
-    table = list(root=root)
+    table = list_verb(root=root)
     assert table.columns == (
         *("version", "aliases", "created", "seed", "val/loss", "train/loss", "f1", "size", "message"),
     )
@@ -36,26 +39,26 @@ def test_the_default_columns(root: Path) -> None:
 
 
 def test_one_model(root: Path) -> None:
-    assert list("whales", root=root).refs == ("whales/v0001",)
+    assert list_verb("whales", root=root).refs == ("whales/v0001",)
     with pytest.raises(NotFoundError, match="no model 'seals'") as caught:
-        list("seals", root=root)
+        list_verb("seals", root=root)
     assert caught.value.hint == "models here: penguins, whales"
 
 
 def test_metrics_without_room_are_named(tmp_path: Path) -> None:
     publish(tmp_path, metrics={f"m{number}": number for number in range(METRICS + 2)})
-    table = list(root=tmp_path)
+    table = list_verb(root=tmp_path)
     assert table.columns[4:-2] == tuple(f"m{number}" for number in range(METRICS))
     assert table.left_out == (f"m{METRICS}", f"m{METRICS + 1}")
-    assert list(root=tmp_path, columns=[f"m{METRICS}"]).rows == (("penguins/v0001", METRICS),)
+    assert list_verb(root=tmp_path, columns=[f"m{METRICS}"]).rows == (("penguins/v0001", METRICS),)
 
 
 def test_a_metric_called_like_a_column_is_told_from_it(tmp_path: Path) -> None:
     publish(tmp_path, metrics={"seed": 0.5})
-    table = list(root=tmp_path)
+    table = list_verb(root=tmp_path)
     found = dict(zip(table.columns, table.rows[0], strict=True))
     assert (found["seed"], found["metric:seed"]) == (42, 0.5)
-    assert list(root=tmp_path, columns=["metric:seed"]).rows == (("penguins/v0001", 0.5),)
+    assert list_verb(root=tmp_path, columns=["metric:seed"]).rows == (("penguins/v0001", 0.5),)
 
 
 @pytest.mark.parametrize(
@@ -79,23 +82,23 @@ def test_a_metric_called_like_a_column_is_told_from_it(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_column_stands_for(root: Path, column: str, values: tuple[object, ...]) -> None:
-    table = list(root=root, columns=[column])
+    table = list_verb(root=root, columns=[column])
     assert table.columns == ("version", column)
     assert tuple(row[1] for row in table.rows) == values
 
 
 def test_columns_come_in_the_order_asked_for_and_once(root: Path) -> None:
-    assert list(root=root, columns=["lr", "version", "seed", "lr"]).columns == ("version", "lr", "seed")
+    assert list_verb(root=root, columns=["lr", "version", "seed", "lr"]).columns == ("version", "lr", "seed")
 
 
 def test_the_name_alone_has_to_be_unique(root: Path) -> None:
     with pytest.raises(CkptkitError, match="'loss' could be val/loss or train/loss") as caught:
-        list(root=root, columns=["loss"])
+        list_verb(root=root, columns=["loss"])
     assert caught.value.exit_code == 2
     publish(root, "seals", metrics={"test/loss": 1.0}, config__values={"head": {"lr": 1}, "body": {"lr": 2}})
-    assert list("seals", root=root, columns=["loss"]).rows == (("seals/v0001", 1.0),)
+    assert list_verb("seals", root=root, columns=["loss"]).rows == (("seals/v0001", 1.0),)
     with pytest.raises(CkptkitError, match=r"could be head\.lr or body\.lr"):
-        list("seals", root=root, columns=["lr"])
+        list_verb("seals", root=root, columns=["lr"])
 
 
 @pytest.mark.parametrize(
@@ -103,9 +106,9 @@ def test_the_name_alone_has_to_be_unique(root: Path) -> None:
     [("valloss", "val/loss"), ("lrr", "optim.lr"), ("sede", "seed"), ("purpos", "purpose"), ("qqqqqq", "there are ")],
 )
 def test_an_unknown_column_is_refused_with_what_comes_close(root: Path, column: str, hint: str) -> None:
-    for options in ({"columns": [column]}, {"sort": column}):
-        with pytest.raises(CkptkitError, match=f"no version listed has a column '{column}'") as caught:
-            list(root=root, **options)  # type: ignore[arg-type]
+    for columns, sort in (([column], None), ([], column)):
+        with pytest.raises(CkptkitError, match=f"no version here has a column '{column}'") as caught:
+            list_verb(root=root, columns=columns, sort=sort)
         assert caught.value.exit_code == 2
         assert hint in caught.value.hint
 
@@ -127,54 +130,54 @@ def test_an_unknown_column_is_refused_with_what_comes_close(root: Path, column: 
 )
 def test_sorting_puts_nan_and_missing_values_last(root: Path, sort: str, order: tuple[int, ...]) -> None:
     refs = ("penguins/v0001", "penguins/v0002", "penguins/v0003", "whales/v0001")
-    assert list(root=root, sort=sort).refs == tuple(refs[number - 1] for number in order)
+    assert list_verb(root=root, sort=sort).refs == tuple(refs[number - 1] for number in order)
 
 
 def test_infinities_have_a_place(tmp_path: Path) -> None:
     for value in ("Infinity", 1, "-Infinity", 10**400, "NaN"):
         publish(tmp_path, metrics={"loss": value})
-    assert [ref[-1] for ref in list(root=tmp_path, sort="loss").refs] == ["3", "2", "1", "4", "5"]
-    assert [ref[-1] for ref in list(root=tmp_path, sort="-loss").refs] == ["1", "4", "2", "3", "5"]
+    assert [ref[-1] for ref in list_verb(root=tmp_path, sort="loss").refs] == ["3", "2", "1", "4", "5"]
+    assert [ref[-1] for ref in list_verb(root=tmp_path, sort="-loss").refs] == ["1", "4", "2", "3", "5"]
 
 
 def test_numbers_are_sorted_as_numbers(root: Path) -> None:
     for name in ("v9999", "v10000"):
         shutil.copytree(root / "whales" / "v0001", root / "whales" / name)
     order = ("whales/v0001", "whales/v9999", "whales/v10000")
-    assert list("whales", root=root).refs == order
-    assert list("whales", root=root, sort="version").refs == order
+    assert list_verb("whales", root=root).refs == order
+    assert list_verb("whales", root=root, sort="version").refs == order
     assert [version.ref for version in versions("whales", root=root)] == [*order]
 
 
 def test_all_tags_have_to_hold(root: Path) -> None:
-    assert list(root=root, tags={"kind": "try"}).refs == ("penguins/v0003",)
-    assert list(root=root, tags={"kind": "try", "who": "ada"}).refs == ("penguins/v0003",)
-    table = list(root=root, tags={"kind": "try", "who": "grace"})
-    assert table.rows == ()
-    assert list(root=root, tags={"purpose": "baseline"}).refs == ("penguins/v0001", "penguins/v0002")
+    assert list_verb(root=root, tags={"kind": "try"}).refs == ("penguins/v0003",)
+    assert list_verb(root=root, tags={"kind": "try", "who": "ada"}).refs == ("penguins/v0003",)
+    assert list_verb(root=root, tags={"kind": "try", "who": "grace"}).rows == ()
+    assert list_verb(root=root, tags={"who": "grace"}, columns=["who", "depth"], sort="val/loss").rows == ()
+    assert list_verb(root=root, tags={"purpose": "baseline"}).refs == ("penguins/v0001", "penguins/v0002")
 
 
 def test_an_unreadable_version_is_listed_with_its_reason(root: Path) -> None:
     truncate(root / "penguins" / "v0002" / "lineage.json")
     (root / "index.json").unlink()
-    table = list(root=root, sort="val/loss", columns=["val/loss"])
+    table = list_verb(root=root, sort="val/loss", columns=["val/loss"])
     assert table.refs == ("penguins/v0001", "penguins/v0002", "penguins/v0003", "whales/v0001")
     assert table.rows[1] == ("penguins/v0002", None)
     assert [*table.unreadable] == ["penguins/v0002"]
     assert "is not JSON" in table.unreadable["penguins/v0002"]
-    assert [*list(root=root, tags={"who": "ada"}).unreadable] == ["penguins/v0002"]
+    assert [*list_verb(root=root, tags={"who": "ada"}).unreadable] == ["penguins/v0002"]
 
 
 def test_the_folders_are_not_opened(root: Path) -> None:
     for folder in (root / "penguins").glob("v*"):
         for path in folder.iterdir():
             path.unlink()
-    assert [row[1] for row in list("penguins", root=root, columns=["val/loss"]).rows] == [0.5, 0.25, "NaN"]
+    assert [row[1] for row in list_verb("penguins", root=root, columns=["val/loss"]).rows] == [0.5, 0.25, "NaN"]
 
 
 def test_versions_by_model_and_number(root: Path) -> None:
     found = versions(root=root)
-    assert [version.ref for version in found] == [*list(root=root).refs]
+    assert [version.ref for version in found] == [*list_verb(root=root).refs]
     assert found[0].path == root / "penguins" / "v0001"
     assert found[0].metrics == {"val/loss": 0.5, "train/loss": 0.1}
     assert found[3].config == {}
@@ -195,14 +198,15 @@ def test_versions_leaves_out_with_a_warning_what_has_no_digest(root: Path) -> No
 
 
 def test_a_missing_root_is_not_found(tmp_path: Path) -> None:
-    for verb in (list, versions):
+    for verb in (list_verb, versions):
         with pytest.raises(NotFoundError, match="no registry at") as caught:
             verb(root=tmp_path / "nowhere")
         assert "--root" in caught.value.hint
 
 
 def test_an_empty_root_lists_nothing(tmp_path: Path) -> None:
-    assert list(root=tmp_path).rows == ()
+    assert list_verb(root=tmp_path).rows == ()
+    assert list_verb(root=tmp_path, sort="val/loss", columns=["lr"]).rows == ()
     assert versions(root=tmp_path) == []
 
 
@@ -210,19 +214,38 @@ def test_the_root_is_found_from_the_project(root: Path, monkeypatch: pytest.Monk
     (root.parent / "pyproject.toml").touch()
     (root.parent / "deep").mkdir()
     monkeypatch.chdir(root.parent / "deep")
-    assert len(list().refs) == 4
+    assert len(list_verb().refs) == 4
 
 
-@pytest.mark.parametrize("junk", [b"", b"{", b"\x00\xff" * 999, b"[]", b'{"schema": "ckptkit/index/1"}', b"<<<<<<< HEAD"])
+@pytest.mark.parametrize(
+    "junk", [b"", b"{", b"\x00\xff" * 999, b"[]", b'{"schema": "ckptkit/index/1"}', b"<<<<<<< HEAD"]
+)
 def test_a_broken_index_is_made_anew_in_memory(root: Path, junk: bytes) -> None:
-    before = list(root=root)
+    before = list_verb(root=root)
     (root / "index.json").write_bytes(junk)
-    assert list(root=root) == before
+    assert list_verb(root=root) == before
     assert (root / "index.json").read_bytes() == junk
 
 
+def test_folders_that_may_not_be_opened_are_survived(root: Path) -> None:
+    closed = [root / "penguins" / "v0002", root / "penguins" / "history", root / "whales"]
+    for folder in closed:
+        folder.chmod(0)
+    try:
+        if os.access(root / "whales", os.R_OK):
+            pytest.skip("this user reads everything")
+        (root / "index.json").unlink()
+        table = list_verb("penguins", root=root)
+    finally:
+        for folder in closed:
+            folder.chmod(0o755)
+    assert table.refs == ("penguins/v0001", "penguins/v0002", "penguins/v0003")
+    assert [*table.unreadable] == ["penguins/v0002"]
+    assert "permission denied" in table.unreadable["penguins/v0002"]
+
+
 def test_foreign_folders_and_odd_files_are_passed_over(root: Path) -> None:
-    before = list(root=root)
+    before = list_verb(root=root)
     (root / "tensorboard" / "Nov24").mkdir(parents=True)
     (root / "tensorboard" / "Nov24" / "events.out.tfevents.1").write_bytes(b"\x18\0\0")
     (root / "v0001").mkdir()
@@ -238,7 +261,7 @@ def test_foreign_folders_and_odd_files_are_passed_over(root: Path) -> None:
     (root / "penguins" / "history" / "zero.json").symlink_to("/dev/zero")
     (root / "index.json").unlink()
     (root / "index.json").symlink_to("/dev/zero")
-    assert list(root=root) == before
+    assert list_verb(root=root) == before
 
 
 def truncate(path: Path) -> None:

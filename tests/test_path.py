@@ -7,7 +7,6 @@ import pytest
 from registries import publish
 
 from ckptkit.errors import CkptkitError, NotFoundError
-from ckptkit.registry import Version
 from ckptkit.verbs.path import DamagedError, path
 
 FILES = {"model.safetensors": b"the weights", "tokenizer/vocab.txt": b"a b c", "tokenizer/deep/merges.txt": b"a b"}
@@ -104,7 +103,7 @@ def resealed(version: Path) -> None:
 @pytest.mark.parametrize("is_index_there", [True, False])
 @pytest.mark.parametrize("name", [None, "model.safetensors", "SHA256SUMS"])
 def test_sums_that_were_not_sealed_are_refused(
-    root: Path, version: Path, name: str | None, is_index_there: bool
+    root: Path, version: Path, name: str | None, *, is_index_there: bool
 ) -> None:
     resealed(version)
     if not is_index_there:
@@ -132,7 +131,7 @@ def test_sums_that_cannot_be_read_are_damage(root: Path, version: Path, data: by
 
 @pytest.mark.parametrize("name", ["../v0001/model.safetensors", "/etc/passwd", "a/../../b", "", ".", "..", "a\0b"])
 @pytest.mark.parametrize("verify", [True, False])
-def test_what_is_no_path_in_a_version_is_wrong_use(root: Path, name: str, verify: bool) -> None:
+def test_what_is_no_path_in_a_version_is_wrong_use(root: Path, name: str, *, verify: bool) -> None:
     with pytest.raises(CkptkitError, match="is no path in a version") as caught:
         path("penguins", name, root=root, verify=verify)
     assert caught.value.exit_code == 2
@@ -140,7 +139,7 @@ def test_what_is_no_path_in_a_version_is_wrong_use(root: Path, name: str, verify
 
 @pytest.mark.parametrize("name", ["nothing", "model", "model.safetensors/x", "tokenizer/voc", "x" * 5000, "\ud800"])
 @pytest.mark.parametrize("verify", [True, False])
-def test_what_is_not_there_is_not_found(root: Path, name: str, verify: bool) -> None:
+def test_what_is_not_there_is_not_found(root: Path, name: str, *, verify: bool) -> None:
     with pytest.raises(NotFoundError) as caught:
         path("penguins", name, root=root, verify=verify)
     assert caught.value.hint
@@ -189,15 +188,16 @@ def test_something_odd_in_the_place_of_the_sums_is_refused(root: Path, version: 
         path("penguins", root=root)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_an_unreadable_file_is_refused(root: Path, version: Path) -> None:
     (version / "model.safetensors").chmod(0)
+    if os.access(version / "model.safetensors", os.R_OK):
+        pytest.skip("this user reads everything")
     for name in (None, "model.safetensors"):
         with pytest.raises(DamagedError, match="permission denied"):
             path("penguins", name, root=root)
 
 
-def test_progress_counts_every_byte_that_was_announced(root: Path, version: Path) -> None:
+def test_progress_counts_every_byte_that_was_announced(root: Path) -> None:
     for name, size in (("model.safetensors", 11), ("tokenizer", 8)):
         done: list[int] = []
         expected: list[int] = []
@@ -206,7 +206,7 @@ def test_progress_counts_every_byte_that_was_announced(root: Path, version: Path
 
 
 def test_a_version_saved_to_another_root_is_not_found(root: Path, tmp_path: Path) -> None:
-    other: Version = publish(tmp_path / "other", "whales")
+    other = publish(tmp_path / "other", "whales")
     with pytest.raises(NotFoundError, match="no model 'whales'"):
         path(other.ref, root=root)
     with pytest.raises(NotFoundError, match="no registry at"):

@@ -60,7 +60,7 @@ def verified(version: ckptkit.Version) -> ckptkit.Version:
         *found.sums,
         "README.md",
         "SHA256SUMS",
-    }  # type: ignore[misc]
+    }
     assert found.digest == version.digest
     return version
 

@@ -71,7 +71,17 @@ TYPES: tuple[Any, ...] = (
 )
 WORDS = (  # what comes close to the forms
     *("NaN", "Infinity", "nan", "main\n", "in the run", "at save\n", "declared", "file", "conda", "resumed"),
-    *("v0001", "v1", "v0000", "v00001", "v10000", "v\u0660\u0660\u0660\u0661", "ckptkit/lineage/1", "ckptkit/event/1", "penguins\n"),
+    *(
+        "v0001",
+        "v1",
+        "v0000",
+        "v00001",
+        "v10000",
+        "v\u0660\u0660\u0660\u0661",
+        "ckptkit/lineage/1",
+        "ckptkit/event/1",
+        "penguins\n",
+    ),
     *("a" * 64, "a" * 40, "A" * 64, "a" * 63, f"sha256:{'a' * 64}", f"sha256:{'a' * 64}\n", f"SHA256:{'a' * 64}"),
     *("a/b", "a//b", "a/./b", "a/../b", "..", ".", "../a", "/a", "a/", "a/..", ".a", "a..", "a\nb", "a\n", "./a\n"),
     *("2026-11-24T10:00:02Z", "2026-11-24T10:00:02.1Z", "2026-11-24T10:00:02.1234567Z", "2026-11-24 10:00:02Z"),

@@ -32,7 +32,7 @@ def rewrite(file: Path, data: bytes) -> None:
 @pytest.mark.parametrize("is_index_there", [True, False])
 @pytest.mark.parametrize("ref", ["penguins", "penguins@champion", "penguins/2", "./runs/penguins/v0002"])
 def test_what_is_shown(
-    root: Path, version: Path, ref: str, is_index_there: bool, monkeypatch: pytest.MonkeyPatch
+    root: Path, version: Path, ref: str, monkeypatch: pytest.MonkeyPatch, *, is_index_there: bool
 ) -> None:
     monkeypatch.chdir(root.parent)
     if not is_index_there:
@@ -122,9 +122,10 @@ def test_something_odd_in_a_files_place_is_reported(root: Path, version: Path, n
         assert isinstance(show("penguins", root=root).lineage, Unreadable)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_an_unreadable_record_is_reported(root: Path, version: Path) -> None:
     (version / "lineage.json").chmod(0)
+    if os.access(version / "lineage.json", os.R_OK):
+        pytest.skip("this user reads everything")
     shown = show("penguins", root=root)
     assert isinstance(shown.lineage, Unreadable)
     assert "permission denied" in shown.lineage.reason

@@ -48,7 +48,7 @@ _LOCATE = (
 _STATUS = ("status", "--porcelain=v2", "--branch", "-z", "--no-renames", "--no-ahead-behind")
 _DIFF = (
     *("diff-index", "--cached", "-p", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv"),
-    *("--no-color", "--src-prefix=a/", "--dst-prefix=b/", "-U3", "--submodule=short", "--ignore-submodules=none"),
+    *("--no-color", "--src-prefix=a/", "--dst-prefix=b/", "--submodule=short", "--ignore-submodules=none"),
 )
 _KEPT = (
     *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_SYSTEM", "GIT_EXEC_PATH"),

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from ckptkit import disk, names, redact, templates
 from ckptkit.capture import config, metrics
@@ -12,6 +12,8 @@ from ckptkit.errors import CkptkitError
 from ckptkit.record import BaseModel, Metric
 
 T = TypeVar("T")
+D = TypeVar("D")
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +72,14 @@ class Guard:
         self.unknown: dict[str, str] = {}
         self.warnings: list[str] = []
 
-    def take(self, where: str, work: Callable[[], T], default: T) -> T:
+    def take(self, where: str, default: D, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | D:
         """What ``work`` returns; ``default`` where it fails and the save is kind.
 
         Raises:
             CkptkitError: it failed and the save is strict.
         """
         try:
-            return work()
+            return work(*args, **kwargs)
         except CkptkitError as error:
             if self.strict:
                 raise CkptkitError(error.message, error.hint) from error
@@ -95,9 +97,7 @@ class Guard:
 
     def each(self, where: str, items: Sequence[object], read: Callable[[Any], T]) -> tuple[T, ...]:
         """Every item as ``read`` returns it, less those that it refuses."""
-        found = (
-            self.take(f"{where}[{position}]", lambda item=item: read(item), None) for position, item in enumerate(items)
-        )
+        found = (self.take(f"{where}[{position}]", None, read, item) for position, item in enumerate(items))
         return tuple(item for item in found if item is not None)
 
 
@@ -123,20 +123,17 @@ def read(request: Request, guard: Guard, project: Path) -> Intake:
         CkptkitError: something is wrong and the save is strict.
     """
     nothing = config.Resolved(values=None, text=None, seed=None)
+    given, unknown = request.config, guard.unknown
     return Intake(
-        config=guard.take(
-            "config.values",
-            lambda: config.resolve(request.config, project=project, unknown=guard.unknown),
-            nothing,
-        ),
+        config=guard.take("config.values", nothing, config.resolve, given, project=project, unknown=unknown),
         metrics=_metrics(request, guard),
         aliases=tuple(dict.fromkeys(guard.each("aliases", request.aliases, names.require_alias))),
         base_models=guard.each("base_models", request.base_models, _base_model),
-        tags=guard.take("tags", lambda: _texts(request.tags, project), {}),
-        step=guard.take("run.step", lambda: _step(request.step), None),
-        epoch=guard.take("run.epoch", lambda: _epoch(request.epoch), None),
-        message=guard.take("message", lambda: _message(request.message, project), None),
-        answers=guard.take("card", lambda: _answers(request.card, guard, project), {}),
+        tags=guard.take("tags", {}, _texts, request.tags, project),
+        step=guard.take("run.step", None, _step, request.step),
+        epoch=guard.take("run.epoch", None, _epoch, request.epoch),
+        message=guard.take("message", None, _message, request.message, project),
+        answers=guard.take("card", {}, _answers, request.card, guard, project),
     )
 
 
@@ -147,7 +144,7 @@ def _metrics(request: Request, guard: Guard) -> Mapping[str, Metric]:
     if guard.strict:
         return found | metrics.read(request.metrics)
     refused: dict[str, str] = {}
-    found |= guard.take("metrics", lambda: metrics.read(request.metrics, refused), {})
+    found |= guard.take("metrics", {}, metrics.read, request.metrics, refused)
     for where, words in refused.items():
         guard.note(where, words)
     return found

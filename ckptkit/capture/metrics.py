@@ -24,7 +24,8 @@ def read(given: object, unknown: dict[str, str] | None = None) -> dict[str, Metr
     """
     found: dict[str, Metric] = {}
     if not isinstance(given, Mapping):
-        return _refuse("metrics", f"{type(given).__name__} is no mapping of names to numbers", unknown) or found
+        _refuse("metrics", f"{type(given).__name__} is no mapping of names to numbers", unknown)
+        return found
     for name, value in _leaves(given, ""):
         try:
             found[name] = Metric.from_dict(_plain(name, value), f"metrics.{name}")
@@ -88,7 +89,7 @@ def parse(text: str) -> tuple[str, float | str]:
     name, mark, value = text.partition("=")
     try:
         if not mark or not name.strip("/ "):
-            raise ValueError
+            raise ValueError  # noqa: TRY301 - one message for all that is no metric
         number = float(value)
     except ValueError:
         raise CkptkitError(

@@ -37,9 +37,9 @@ class Plain:
 
     def settings(self, value: object) -> dict[str, Any] | None:
         """The names and values that an object holds; None where there are none."""
-        for candidate in (value, _attributes(value)):
-            plain = self.value(candidate)
-            if isinstance(plain, dict) and (plain or candidate is value):
+        for candidate in (lambda: value, lambda: _attributes(value)):
+            plain = self.value(candidate())
+            if isinstance(plain, dict):
                 return plain
         return None
 
@@ -101,13 +101,14 @@ def _opened(value: Any) -> Any:  # noqa: ANN401 - anything at all
         return value.isoformat()
     if isinstance(value, dt.timedelta | decimal.Decimal | fractions.Fraction):
         return str(value)
-    if hasattr(type(value), "shape"):
+    kind = type(value)
+    if hasattr(kind, "shape") and (hasattr(kind, "dtype") or hasattr(kind, "dtypes")):
         return _array(value)
     inner = _fields(value)
     return inner if isinstance(inner, Mapping | list | tuple | set | frozenset) else _described(value)
 
 
-def _scalar(value: str | float) -> str | int | float:
+def _scalar(value: Any) -> str | int | float:  # noqa: ANN401 - a str, int or float, or of a class below them
     if isinstance(value, str):
         return _clean(str(value))
     if isinstance(value, float):

@@ -183,7 +183,7 @@ _KEYS = ("mixed_precision", "precision", "torch_dtype", "dtype", "compute_dtype"
 
 
 def requested_precision(values: Mapping[str, Any] | None) -> str | None:
-    """The precision that the configuration asks for: Lightning's and Accelerate's keys, ``dtype``, or a set ``bf16``."""
+    """The precision that the configuration asks for, by Lightning's and Accelerate's keys, ``dtype``, or ``bf16``."""
     found: dict[str, str] = {}
     queue: list[Mapping[str, Any]] = [values or {}]
     while queue:

@@ -8,7 +8,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import accumulate
@@ -24,7 +24,7 @@ from ckptkit.record import Module
 OUTPUT_LIMIT = 64 << 20
 """Most bytes that are read of what another program prints."""
 
-SYNTAX_LIMIT = 2 << 20
+SYNTAX_LIMIT = 1 << 20
 """Most bytes of source whose syntax is looked at; takes about 0.2 s."""
 
 _NO_MEANING = frozenset(["ctx", "kind", "type_comment", "type_ignores"])  # fields of syntax that follow from the rest
@@ -55,10 +55,10 @@ def run(
 
     Raises:
         ProbeError: it is not installed, does not end in time, fails, or prints more than ``OUTPUT_LIMIT`` bytes.
+        OSError: there is no room for temporary files.
     """
     import subprocess
     import tempfile
-    from threading import Thread
 
     name = Path(command[0]).name
     end = time.monotonic() + seconds
@@ -66,24 +66,18 @@ def run(
         given.write(stdin or b"")
         given.seek(0)
         child = _start(command, stdin=given, stderr=complaint, cwd=cwd, env=env)
-        out = bytearray()
         try:
-            # A thread reads, so that a process that inherited the pipe and went its own way cannot hold us up.
-            reader = Thread(target=_drain, args=(child.stdout, out), daemon=True)
-            reader.start()
-            reader.join(seconds)
-            if len(out) > OUTPUT_LIMIT:
-                raise ProbeError(f"{name} printed more than {OUTPUT_LIMIT >> 20} MB")
-            if reader.is_alive():
-                raise ProbeError(f"{name} timed out after {seconds:g} s")
+            out = _read(child.stdout, end)
             child.wait(max(end - time.monotonic(), 0.1))
-        except subprocess.TimeoutExpired:
+        except OverflowError:
+            raise ProbeError(f"{name} printed more than {OUTPUT_LIMIT >> 20} MB") from None
+        except (TimeoutError, subprocess.TimeoutExpired):
             raise ProbeError(f"{name} timed out after {seconds:g} s") from None
         finally:
             _end(child)
         if child.returncode:
             raise ProbeError(f"{name} failed with {_status(child.returncode)}{_first_line(complaint)}")
-        return bytes(out)
+        return out
 
 
 def _start(command: Sequence[str], *, cwd: Path | None, **options: Any) -> Any:  # noqa: ANN401 - as in _end
@@ -98,10 +92,21 @@ def _start(command: Sequence[str], *, cwd: Path | None, **options: Any) -> Any: 
         raise ProbeError(f"{name} cannot be run: {reason(error)}") from None
 
 
-def _drain(stream: IO[bytes], out: bytearray) -> None:
-    with stream:
-        while len(out) <= OUTPUT_LIMIT and (chunk := os.read(stream.fileno(), 1 << 16)):
+def _read(stream: IO[bytes], end: float) -> bytes:
+    """All of a pipe; a process that inherited it and went its own way cannot hold us up past ``end``."""
+    import selectors
+
+    out = bytearray()
+    with stream, selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while selector.select(max(end - time.monotonic(), 0)):
+            chunk = os.read(stream.fileno(), 1 << 16)
+            if not chunk:
+                return bytes(out)
             out += chunk
+            if len(out) > OUTPUT_LIMIT:
+                raise OverflowError
+    raise TimeoutError
 
 
 def _end(child: Any) -> None:  # noqa: ANN401 - subprocess is imported where it is used
@@ -230,11 +235,26 @@ def modules(project: Path, unknown: dict[str, str]) -> tuple[Module, ...]:
             unknown["code.modules"] = f"{path} {error.message}"
             out.append(Module(path=path, sha256=None, syntax=None))
     left = SYNTAX_LIMIT
-    for path, source in sorted(found, key=lambda pair: (len(pair[1]), pair[0])):
-        left -= len(source)
-        syntax = _syntax_sha256(source) if left >= 0 else None
-        out.append(Module(path=path, sha256=sha256(source).hexdigest(), syntax=syntax))
+    with _no_collection():
+        for path, source in sorted(found, key=lambda pair: (len(pair[1]), pair[0])):
+            left -= len(source)
+            syntax = _syntax_sha256(source) if left >= 0 else None
+            out.append(Module(path=path, sha256=sha256(source).hexdigest(), syntax=syntax))
     return tuple(sorted(out, key=lambda module: module.path))
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection: syntax trees set it off, and one pass over torch's objects costs as much as all do."""
+    import gc
+
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _project_files(project: Path) -> dict[str, str]:
@@ -301,7 +321,7 @@ def _syntax_sha256(source: bytes) -> str | None:
                 write(item)
                 out.append(",")
             out.append("]")
-        elif isinstance(node, ast.AST):
+        elif kind in names or issubclass(kind, ast.AST):
             if kind not in names:
                 names[kind] = tuple(name for name in kind._fields if name not in _NO_MEANING)
             out.append(f"{kind.__name__}(")

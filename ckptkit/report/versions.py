@@ -43,7 +43,7 @@ def _grid(table: Table, width: int | None) -> list[str]:
 
 
 def _is_number(value: Any) -> bool:  # noqa: ANN401 - a plain value
-    return isinstance(value, int | float) or value in _NO_NUMBERS
+    return (isinstance(value, int | float) and not isinstance(value, bool)) or value in _NO_NUMBERS
 
 
 def _cell(name: str, value: Any) -> str:  # noqa: ANN401 - a plain value
@@ -102,7 +102,7 @@ def csv(table: Table) -> str:
 
 def _raw(value: Any) -> Any:  # noqa: ANN401 - a plain value
     if isinstance(value, tuple):
-        return " ".join(value)
+        return inert(" ".join(value))
     return "\n".join(map(inert, value.split("\n"))) if isinstance(value, str) else value
 
 

@@ -1,6 +1,5 @@
 """Words for what records hold: numbers in units, digests in short, text that no terminal acts upon."""
 
-import math
 from datetime import datetime
 
 
@@ -34,11 +33,12 @@ def cut(text: str, width: int) -> str:
 
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+_MOST = 1e18  # a record may claim what no disk holds and no run lasts
 
 
 def size(count: int) -> str:
     """Bytes in decimal units: 999 B, 15 kB, 14.2 GB."""
-    number = float(min(count, 10**18))  # a record may claim what no disk holds
+    number = float(min(max(count, -_MOST), _MOST))
     place = 0
     while number >= 999.5 and place < len(_UNITS) - 1:  # noqa: PLR2004 - what rounds to the next unit
         number, place = number / 1000, place + 1
@@ -48,8 +48,7 @@ def size(count: int) -> str:
 
 def span(seconds: float) -> str:
     """A span of time in its largest unit: 12 s, 5 min, 3 hours, 71 days."""
-    if not math.isfinite(seconds):
-        return f"{seconds} s"
+    seconds = min(max(seconds, -_MOST), _MOST)
     for length, one, many in ((86_400, "day", "days"), (3600, "hour", "hours"), (60, "min", "min")):
         if seconds >= length:
             number = int(seconds // length)

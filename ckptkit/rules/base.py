@@ -155,6 +155,12 @@ def unread(found: Checkpoint, path: str, value: object) -> Unreadable | None:
     return None
 
 
+def intact(found: Checkpoint, *paths: str) -> bool:
+    """Whether these files are as SHA256SUMS has them, so that it makes sense to compare what they say."""
+    sums = found.sums if isinstance(found.sums, Mapping) else {}
+    return all(path not in sums or found.hashed.get(path, sums[path]) == sums[path] for path in paths)
+
+
 def refused(value: Unreadable, where: str | None = None) -> Fault:
     """The fault that a file could not be read, in the words of whoever tried."""
     return Fault(value.reason, where, value.hint, value.line, value.column)

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ckptkit.checkpoint import CONFIG, Checkpoint, Unreadable
+from ckptkit.checkpoint import CONFIG, LINEAGE, Checkpoint, Unreadable
 from ckptkit.record import Lineage
-from ckptkit.rules.base import Fault, rule, some, unknown
+from ckptkit.rules.base import Fault, intact, rule, some, unknown
 
 
 @rule(
@@ -49,7 +49,7 @@ def no_seed(lineage: Lineage) -> Iterator[Fault]:
     "config.yaml and lineage.json hold different values",
     of=Checkpoint,
     fix="restore both files from one copy",
-    unless=("CK205", "CK903"),
+    unless=("CK903",),
 )
 def values_differ(found: Checkpoint) -> Iterator[Fault]:
     """config.yaml is what people read, the values in lineage.json are what programs compare; save writes both alike.
@@ -58,11 +58,13 @@ def values_differ(found: Checkpoint) -> Iterator[Fault]:
     """
     if not isinstance(found.lineage, Lineage) or isinstance(found.config, Unreadable):
         return
+    if not intact(found, CONFIG, LINEAGE):
+        return
     recorded = found.lineage.config
     if recorded.file == CONFIG and CONFIG in found.entries and recorded.values is not None:
         keys = list(_differing(found.config or {}, recorded.values, ""))
         if keys:
-            yield Fault(f"differs from {CONFIG} in {some(keys)}", "lineage.json")
+            yield Fault(f"differs from {LINEAGE} in {some(keys)}", CONFIG)
 
 
 def _differing(one: Any, other: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401 - any plain values

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from ckptkit.checkpoint import CARD, LINEAGE, SUMS, Checkpoint, Unreadable, is_record
 from ckptkit.record import Lineage
-from ckptkit.rules.base import Fault, refused, rule, some, unread
+from ckptkit.rules.base import Fault, intact, refused, rule, some, unread
 
 _CLOSED = "cannot be read"
 
@@ -123,10 +123,11 @@ def file_extra(found: Checkpoint) -> Iterator[Fault]:
 def file_closed(found: Checkpoint) -> Iterator[Fault]:
     """What this user may not read, or what a failing disk does not give, cannot be verified."""
     for path in found.entries:
-        for value in (found.hashed.get(path), found.headers.get(path)):
-            if isinstance(value, Unreadable) and (path in found.hashed or value.reason.startswith(_CLOSED)):
-                yield refused(value, path)
-                break
+        hashed, header = found.hashed.get(path), found.headers.get(path)
+        if isinstance(hashed, Unreadable):
+            yield refused(hashed, path)
+        elif isinstance(header, Unreadable) and header.reason.startswith(_CLOSED):
+            yield refused(header, path)
 
 
 @rule(
@@ -134,14 +135,14 @@ def file_closed(found: Checkpoint) -> Iterator[Fault]:
     "lineage.json names other saved files than SHA256SUMS",
     of=Checkpoint,
     fix="restore both files from one copy",
-    unless=("CK205",),
+    unless=("CK903",),
 )
 def weights_disagree(found: Checkpoint) -> Iterator[Fault]:
     """lineage.json and SHA256SUMS are written by the same save and give each saved file the same digest.
 
     Where they differ, one of them is from another version or was made by hand.
     """
-    if not isinstance(found.lineage, Lineage) or not isinstance(found.sums, Mapping):
+    if not isinstance(found.lineage, Lineage) or not isinstance(found.sums, Mapping) or not intact(found, LINEAGE):
         return
     recorded = {file.path: file.sha256 for file in found.lineage.weights.files}
     sealed = {path: sha256 for path, sha256 in found.sums.items() if not is_record(path)}
@@ -159,14 +160,14 @@ def weights_disagree(found: Checkpoint) -> Iterator[Fault]:
     "lineage.json is of another configuration",
     of=Checkpoint,
     fix="restore lineage.json, config.yaml and SHA256SUMS from one copy",
-    unless=("CK205",),
+    unless=("CK903",),
 )
 def config_disagrees(found: Checkpoint) -> Iterator[Fault]:
     """lineage.json bears the digest of the configuration file that lies beside it.
 
     Where SHA256SUMS seals another one, the hyperparameters are not those of this record.
     """
-    if isinstance(found.lineage, Lineage) and found.lineage.config.file:
+    if isinstance(found.lineage, Lineage) and found.lineage.config.file and intact(found, LINEAGE):
         sealed = _sums(found).get(found.lineage.config.file)
         if sealed is not None and sealed != found.lineage.config.sha256:
             yield Fault(f"gives {found.lineage.config.file} another digest than {SUMS}", LINEAGE)
@@ -177,14 +178,14 @@ def config_disagrees(found: Checkpoint) -> Iterator[Fault]:
     "a dataset's digest is not that of its manifest",
     of=Checkpoint,
     fix="restore lineage.json, the manifest and SHA256SUMS from one copy",
-    unless=("CK205",),
+    unless=("CK903",),
 )
 def manifest_disagrees(found: Checkpoint) -> Iterator[Fault]:
     """The digest of a dataset that is a folder is the SHA-256 of its manifest, so that anyone can recompute it.
 
     Where the sealed manifest has another one, it lists the files of other data.
     """
-    if isinstance(found.lineage, Lineage):
+    if isinstance(found.lineage, Lineage) and intact(found, LINEAGE):
         for dataset in found.lineage.data:
             sealed = _sums(found).get(dataset.manifest or "")
             if sealed is not None and dataset.digest != f"sha256:{sealed}":

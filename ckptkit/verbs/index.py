@@ -55,7 +55,7 @@ def index(root: str | os.PathLike[str] | None = None) -> Rebuilt:
 
 def _is_registry(root: Path) -> bool:
     """Whether there is something to index; elsewhere, nothing is to be written over."""
-    if not root.is_dir():
+    if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
         return False
     return (root / registry.HOME).is_dir() or next(registry.models(root), None) is not None
 

@@ -65,15 +65,15 @@ def list(
         tags: only versions that bear all of these.
 
     Raises:
-        CkptkitError: no listed version has such a column, or more than one thing answers to its name.
+        CkptkitError: no version of the registry or model has such a column, or more than one thing answers to its name.
         NotFoundError: there is no such registry or model.
     """
     everything = builtins.list(_lines(registry.default_root(root, Path.cwd()), model))
     lines = [line for line in everything if _bears(line, tags or {})]
     metrics = _keys(lines, "metrics")
-    chosen = _chosen(lines, columns) if columns else _default(metrics)
+    chosen = _chosen(everything, columns) if columns else _default(metrics)
     if sort is not None:
-        lines = _sorted(lines, sort)
+        lines = _sorted(lines, sort, _column(everything, sort.removeprefix("-")))
     return Table(
         columns=tuple(chosen),
         rows=tuple(tuple(value(line) for value in chosen.values()) for line in lines),
@@ -108,7 +108,7 @@ def versions(
 
 
 def _lines(root: Path, model: str | None) -> Iterator[_Line]:
-    if not root.is_dir():
+    if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
         raise NotFoundError(f"no registry at {root}", "name its root with --root DIR")
     models = index.load(root)["models"]
     if model is not None and model not in models:
@@ -169,9 +169,11 @@ def _chosen(lines: Sequence[_Line], columns: Sequence[str]) -> dict[str, _Value]
 
 
 def _column(lines: Sequence[_Line], name: str) -> _Value:
-    """What a column's name stands for among the versions listed."""
+    """What a column's name stands for among these versions."""
     if name in _OWN:
         return _OWN[name]
+    if not lines:
+        return _stated(name)
     kind, mark, rest = name.partition(":")
     asked = {_PARTS[kind]: rest} if mark and kind in _PARTS else dict.fromkeys(_PARTS.values(), name)
     several: builtins.list[str] = []
@@ -186,7 +188,7 @@ def _column(lines: Sequence[_Line], name: str) -> _Value:
         several += ends
     if several:
         raise CkptkitError(f"the column {name!r} could be {' or '.join(several[:4])}", "give one of these in full")
-    raise CkptkitError(f"no version listed has a column {name!r}", _close(lines, name))
+    raise CkptkitError(f"no version here has a column {name!r}", _close(lines, name))
 
 
 def _close(lines: Sequence[_Line], name: str) -> str:
@@ -198,10 +200,9 @@ def _close(lines: Sequence[_Line], name: str) -> str:
     return f"did you mean {' or '.join(dict.fromkeys(close))}?" if close else f"there are {', '.join(known[:20])}"
 
 
-def _sorted(lines: Sequence[_Line], sort: str) -> builtins.list[_Line]:
+def _sorted(lines: Sequence[_Line], sort: str, value: _Value) -> builtins.list[_Line]:
     name = sort.removeprefix("-")
-    value = _column(lines, name)
-    keyed = [(_key(value(line)) if name != "version" else (0, at, ""), line) for at, line in enumerate(lines)]
+    keyed = [((0, at, "") if name == "version" else _key(value(line)), line) for at, line in enumerate(lines)]
     present = [(key, line) for key, line in keyed if key is not None]
     missing = [line for key, line in keyed if key is None]
     present.sort(key=lambda pair: pair[0], reverse=sort != name)

@@ -67,7 +67,7 @@ def _resolve(ref: str, root: str | os.PathLike[str] | None) -> tuple[Version, st
     home = registry.default_root(root, cwd)
     known: dict[str, Any] = {"models": {}}
     if ref[:1] not in {".", "/", "~"}:
-        if not home.is_dir():
+        if not os.path.isdir(home):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
             raise NotFoundError(f"no registry at {home}", "name its root with --root DIR")
         known = index.load(home)
     version = references.resolve(home, known, ref, cwd=cwd)

@@ -24,7 +24,7 @@ from ckptkit.capture import data, files, intake, observation, parents
 from ckptkit.capture.intake import Guard, Intake, Request
 from ckptkit.capture.lineage import Parts, compose
 from ckptkit.errors import CkptkitError, FormatError
-from ckptkit.record import WeightsFile
+from ckptkit.record import Parent, WeightsFile
 
 T = TypeVar("T")
 
@@ -114,7 +114,7 @@ def _save_files(request: Request, progress: hashing.Progress | None, expect: Cal
             stage.claim(found.readme)
         return staged
 
-    body = work.guard.take("card", lambda: _body(found.readme), None)
+    body = work.guard.take("card", None, _body, found.readme)
     return _finish(work, stage_weights, body, modified)
 
 
@@ -190,7 +190,7 @@ def _known(work: _Work) -> dict[str, Any]:
     return index.load(work.root)
 
 
-def _parent(given: object, work: _Work, known: Mapping[str, Any]) -> parents.Parent:
+def _parent(given: object, work: _Work, known: Mapping[str, Any]) -> Parent:
     return parents.read(given, root=work.root, index=known, project=work.now.project, cwd=Path.cwd())
 
 
@@ -220,8 +220,8 @@ def _datasets(work: _Work) -> list[data.Observation]:
     given: Any = work.request.data
     found = []
     with hashing.Cache.open() as cache:
-        for name in work.guard.take("data", lambda: _names(given), ()):
-            observed = work.guard.take(f"data.{name}", lambda name=name: _dataset(work, name, given[name], cache), None)
+        for name in work.guard.take("data", (), _names, given):
+            observed = work.guard.take(f"data.{name}", None, _dataset, work, name, given[name], cache)
             if observed is not None:
                 found.append(observed)
     return found

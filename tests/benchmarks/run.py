@@ -5,6 +5,7 @@ Peers are measured where they are installed.
 """
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import os
@@ -17,9 +18,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ckptkit.verbs.check import check
-
 from ckptkit import checkpoint, documents, hashing, index, registry
+from ckptkit.verbs.check import check
 
 ROOT = Path(__file__).parent.parent.parent
 PENGUINS = ROOT / "examples" / "penguins"
@@ -138,14 +138,14 @@ def generated(root: Path, source: Path, count: int) -> None:
     lineage = json.loads(files[checkpoint.LINEAGE])
     card, sums = files.pop(checkpoint.CARD).decode(), files.pop(checkpoint.SUMS)
     known = hashing.load_manifest(sums)
-    old = hashing.hashlib.sha256(sums).hexdigest()
+    old = hashlib.sha256(sums).hexdigest()
     for number in range(1, count + 1):
         version = folder / f"v{number:04d}"
         lineage |= {"version": version.name, "metrics": {"accuracy": number / count}}
         files[checkpoint.LINEAGE] = documents.dump_json(lineage)
-        known[checkpoint.LINEAGE] = hashing.hashlib.sha256(files[checkpoint.LINEAGE]).hexdigest()
+        known[checkpoint.LINEAGE] = hashlib.sha256(files[checkpoint.LINEAGE]).hexdigest()
         sealed = hashing.dump_manifest(known.items())
-        new = hashing.hashlib.sha256(sealed).hexdigest()
+        new = hashlib.sha256(sealed).hexdigest()
         for path, data in {**files, checkpoint.SUMS: sealed, checkpoint.CARD: card.replace(old, new).encode()}.items():
             (version / path).parent.mkdir(parents=True, exist_ok=True)
             (version / path).write_bytes(data)

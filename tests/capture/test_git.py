@@ -522,7 +522,8 @@ def test_submodules_and_clones_inside(repo: Path, tmp_path: Path) -> None:
     first = git(other, "rev-parse", "HEAD")
     for name in ("clean", "dirty", "ahead", "absent"):
         git(repo, "submodule", "--quiet", "add", str(other), name)
-    git(repo, "config", "-f", ".gitmodules", "submodule.dirty.ignore", "all")
+    for name in ("dirty", "ahead"):
+        git(repo, "config", "-f", ".gitmodules", f"submodule.{name}.ignore", "all")
     git(repo, "commit", "-qam", "submodules")
     (repo / "dirty" / "lib.py").write_text("x = 2\n")
     git(repo / "ahead", "commit", "-q", "--allow-empty", "-m", "more")
@@ -633,7 +634,8 @@ def test_a_repository_of_sha256(tmp_path: Path, home: Path) -> None:
 def test_linked_work_trees_alternates_and_split_indexes(repo: Path, tmp_path: Path) -> None:
     git(repo, "worktree", "add", "-q", "-b", "linked", str(tmp_path / 'linked: "a"'))
     git(tmp_path, "clone", "-q", "--shared", str(repo), "shared")
-    git(repo, "update-index", "--split-index")
+    git(repo, "config", "core.splitIndex", "true")
+    git(repo, "config", "splitIndex.maxPercentChange", "0")
     for folder in (tmp_path / 'linked: "a"', tmp_path / "shared", repo):
         modify(folder)
         (folder / "model.py").unlink()
@@ -643,6 +645,29 @@ def test_linked_work_trees_alternates_and_split_indexes(repo: Path, tmp_path: Pa
         assert not any("tree" in name for name in unknown)
         clone = tmp_path / f"clone of {folder.name[:6]}"
         assert applied(repo, repository, patch, clone) == repository.tree
+
+
+def test_replaced_objects_are_not_those_of_a_clone(repo: Path, tmp_path: Path) -> None:
+    other = subprocess.run(
+        ["git", "hash-object", "-w", "--stdin"], cwd=repo, input=b"replaced\n", capture_output=True, check=True
+    )
+    git(repo, "replace", git(repo, "rev-parse", "HEAD:train.py"), other.stdout.decode().strip())
+    modify(repo)
+    repository, patch, _ = observe(repo)
+    assert applied(repo, repository, patch, tmp_path / "clone") == repository.tree
+
+
+def test_nothing_is_fetched(repo: Path) -> None:
+    git(repo, "config", "uploadpack.allowFilter", "true")
+    git(repo.parent, "clone", "-q", "--filter=blob:none", "--sparse", f"file://{repo}", "partial")
+    partial = repo.parent / "partial"
+    (partial / "train.py").write_text("changed\n")
+    git(partial, "rm", "-q", "--cached", "--sparse", "becomes_file/inner.txt")
+    before = on_disk(partial)
+    repository, patch, unknown = observe(partial)
+    assert on_disk(partial) == before
+    assert (repository.dirty, patch) == (True, b"")
+    assert "transport 'file' not allowed" in unknown["code.repository.patch"]
 
 
 def test_a_sparse_checkout_misses_nothing(repo: Path) -> None:

@@ -84,6 +84,12 @@ def test_run_kills_the_whole_session_when_the_time_is_over(script: str, tmp_path
     assert is_gone(leader), "background jobs too"
 
 
+def test_run_works_while_the_interpreter_ends(tmp_path: Path) -> None:
+    body = "import atexit; from ckptkit.capture import process\n"
+    body += "atexit.register(lambda: print(process.run(['echo', 'x'], seconds=20)))"
+    assert python("-c", body, cwd=tmp_path) == "b'x\\n'\n"
+
+
 # --- how the process began ---
 
 ENTRY = """

@@ -1,0 +1,508 @@
+import errno
+import hashlib
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ckptkit import hashing
+from ckptkit.errors import CkptkitError, FormatError
+
+ONE_LINER = "find -L . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum"
+NAMES = [
+    b"plain.csv",
+    b"two words",
+    b" leading space",
+    b"trailing space ",
+    b"line\nbreak",
+    b"carriage\rreturn",
+    b"crlf\r\n",
+    b"-dash",
+    b"*star",
+    "größe/文件.txt".encode(),
+    b"not-utf8-\xff\xfe",
+    b"back\\slash",
+    b"back\\nslash-n",
+    b"a/b/c/d",
+    b"a.b",
+    b"a-b",
+    b"A",
+    b".hidden/x",
+    b"/".join([b"deep"] * 400) + b"/end",
+]
+
+
+def coreutils() -> tuple[int, ...]:
+    if not shutil.which("bash") or not shutil.which("sha256sum"):
+        return (0,)
+    first = subprocess.run(["sha256sum", "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.match(r"sha256sum \(GNU coreutils\) (\d+)\.(\d+)", first)
+    return tuple(map(int, found.groups())) if found else (0,)
+
+
+gnu = pytest.mark.skipif(coreutils() < (9, 0), reason="needs sha256sum of GNU coreutils 9.0 or later")
+
+
+def run(command: str, folder: Path) -> bytes:
+    return subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, check=True).stdout
+
+
+def write(path: Path, data: bytes = b"x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.fixture
+def strange(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    outside = tmp_path / "outside"
+    write(outside / "sub" / "far.bin", b"far")
+    for number, name in enumerate(NAMES):
+        write(folder / os.fsdecode(name), name * number)
+    write(folder / "large.bin", b"0123456789abcdef" * (hashing.LARGE // 16 + 1))
+    (folder / "to-file").symlink_to(outside / "sub" / "far.bin")
+    (folder / "to-folder").symlink_to(outside)
+    (folder / "twice").symlink_to("a")
+    (folder / "empty").mkdir()
+    return folder
+
+
+@gnu
+def test_tree_is_what_the_one_liner_prints(strange: Path) -> None:
+    expected = run(ONE_LINER, strange)
+    found = hashing.tree(strange)
+    assert found.text == expected
+    assert found.digest == f"sha256:{run(f'{ONE_LINER} | sha256sum', strange).split()[0].decode()}"
+    assert found.bytes == sum(len(name) * number for number, name in enumerate(NAMES)) + hashing.LARGE + 16 + 6 + len(
+        b"a/b/c/d"
+    ) * NAMES.index(b"a/b/c/d")
+    assert hashing.load_manifest(expected) == {entry.path: entry.sha256 for entry in found.entries}
+
+
+@gnu
+def test_sha256sum_checks_a_manifest(strange: Path, tmp_path: Path) -> None:
+    write(tmp_path / "SUMS", hashing.tree(strange).text)
+    run("sha256sum -c --strict --quiet ../SUMS", strange)
+
+
+names = st.lists(
+    st.binary(min_size=1, max_size=12).filter(lambda name: not {b"\0", b"/"} & {*map(bytes, zip(name, strict=True))}),
+    min_size=1,
+    max_size=4,
+).filter(lambda parts: not {b".", b".."} & {*parts})
+paths = names.map(lambda parts: os.fsdecode(b"/".join(parts)))
+digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
+
+
+@given(st.dictionaries(paths, digests, max_size=6))
+def test_load_is_the_inverse_of_dump(entries: dict[str, str]) -> None:
+    data = hashing.dump_manifest(entries.items())
+    assert hashing.load_manifest(data) == entries
+    assert hashing.dump_manifest(hashing.load_manifest(data).items()) == data
+    assert list(hashing.load_manifest(data)) == sorted(entries, key=os.fsencode)
+
+
+@given(st.dictionaries(paths, digests, min_size=1, max_size=3), st.data())
+def test_whatever_loads_dumps_to_the_same_lines(entries: dict[str, str], data: st.DataObject) -> None:
+    text = bytearray(hashing.dump_manifest(entries.items()))
+    text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        found = hashing.load_manifest(bytes(text))
+    except FormatError:
+        return
+    again = hashing.dump_manifest(found.items())
+    assert sorted(again.split(b"\n")) == sorted(re.sub(rb"(?m)^(\\?[0-9a-f]{64}) \*", rb"\1  ", text).split(b"\n"))
+
+
+HEX = b"0" * 64
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (HEX + b" ./a", "not of the form"),
+        (HEX + b"  a", "not of the form"),
+        (HEX.upper().replace(b"0", b"A") + b"  ./a", "not of the form"),
+        (HEX[1:] + b"  ./a", "not of the form"),
+        (b"", "not of the form"),
+        (HEX + b"  ./", "not of the form"),
+        (HEX + b"  ./a\0b", "not of the form"),
+        (HEX + b"  ./a\r", "CR LF"),
+        (HEX + b"  ./a\rb", "backslashes"),
+        (HEX + b"  ./a\\b", "backslashes"),
+        (b"\\" + HEX + b"  ./a", "backslashes"),
+        (b"\\" + HEX + b"  ./a\\tb", "backslashes"),
+        (b"\\" + HEX + b"  ./a\\", "backslashes"),
+        (HEX + b"  ./../a", "not plainly below"),
+        (HEX + b"  ./a/../b", "not plainly below"),
+        (HEX + b"  .//etc/passwd", "not plainly below"),
+        (HEX + b"  ./a//b", "not plainly below"),
+        (HEX + b"  ././a", "not plainly below"),
+        (HEX + b"  ./a/", "not plainly below"),
+        (HEX + b"  ./first", "stands twice"),
+        (HEX + b" *./first", "stands twice"),
+    ],
+)
+def test_load_names_the_line_that_is_wrong(line: bytes, words: str) -> None:
+    with pytest.raises(FormatError, match=words) as caught:
+        hashing.load_manifest(HEX + b"  ./first\n" + line + b"\n")
+    assert caught.value.line == 2
+
+
+def test_load_takes_binary_mode_and_refuses_a_cut_line() -> None:
+    assert hashing.load_manifest(HEX + b" *./a\n") == {"a": HEX.decode()}
+    assert hashing.load_manifest(b"") == {}
+    with pytest.raises(FormatError, match="cut off") as caught:
+        hashing.load_manifest(HEX + b"  ./a\n" + HEX + b"  ./b")
+    assert caught.value.line == 2
+
+
+@pytest.mark.parametrize("size", [0, 1, hashing.LARGE - 1, hashing.LARGE, hashing.LARGE + 7, 1 << 20, (1 << 20) - 1])
+def test_file_digest_and_progress(tmp_path: Path, size: int) -> None:
+    path = write(tmp_path / "file", os.urandom(size))
+    done: list[int] = []
+    assert hashing.file_sha256(path, progress=done.append) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert sum(done) == size
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "broken").symlink_to("nowhere")
+    for name, words in {
+        "fifo": "not a regular file",
+        "broken": "no such file",
+        ".": "not a regular",
+        "a\0b": "null",
+    }.items():
+        with pytest.raises(FormatError, match=words):
+            hashing.file_sha256(tmp_path / name)
+
+
+def test_a_file_that_changes_while_it_is_hashed(tmp_path: Path) -> None:
+    path = write(tmp_path / "file", b"x" * (3 << 20))
+
+    def change(_: int) -> None:
+        os.utime(path)
+
+    with pytest.raises(FormatError, match="changed while it was hashed"):
+        hashing.file_sha256(path, progress=change)
+    write(tmp_path / "folder" / "big", b"x" * (hashing.LARGE + 1))
+
+    def grow(_: int) -> None:
+        with (tmp_path / "folder" / "big").open("ab") as file:
+            file.write(b"y")
+
+    with pytest.raises(CkptkitError, match=r"folder/big changed while it was hashed"):
+        hashing.tree(tmp_path / "folder", progress=grow)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "b").chmod(0)
+    with pytest.raises(CkptkitError, match=r"a/b cannot be read: permission denied"):
+        hashing.tree(tmp_path)
+
+
+def special(folder: Path, kind: str) -> None:
+    match kind:
+        case "FIFO":
+            os.mkfifo(folder / "x")
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as server:
+                here = Path.cwd()
+                os.chdir(folder)  # the path of a socket may have 108 bytes
+                server.bind("x")
+                os.chdir(here)
+        case "device link":
+            (folder / "x").symlink_to("/dev/null")
+        case "broken link":
+            (folder / "x").symlink_to("nowhere")
+        case "link to itself":
+            (folder / "x").symlink_to("x")
+        case "loop":
+            (folder / "x").symlink_to(".")
+        case "loop from afar":
+            write(folder.parent / "far" / "y")
+            (folder.parent / "far" / "back").symlink_to(folder)
+            (folder / "x").symlink_to(folder.parent / "far")
+        case _:
+            raise AssertionError(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("FIFO", "x is a FIFO, socket or device"),
+        ("socket", "x is a FIFO, socket or device"),
+        ("device link", "x is a FIFO, socket or device"),
+        ("broken link", "x is a broken link: no such file"),
+        ("link to itself", "x is a broken link: too many levels"),
+        ("loop", "x is a link back to .*data, without end"),
+        ("loop from afar", "x/back is a link back to .*data, without end"),
+    ],
+)
+def test_what_no_dataset_may_hold(tmp_path: Path, kind: str, words: str) -> None:
+    write(tmp_path / "data" / "fine")
+    special(tmp_path / "data", kind)
+    with pytest.raises(CkptkitError, match=words) as caught:
+        hashing.tree(tmp_path / "data")
+    assert caught.value.hint
+
+
+def test_a_tree_without_a_file(tmp_path: Path) -> None:
+    (tmp_path / "data" / "empty").mkdir(parents=True)
+    with pytest.raises(CkptkitError, match="holds no file"):
+        hashing.tree(tmp_path / "data")
+    with pytest.raises(CkptkitError, match="cannot be read: no such file"):
+        hashing.tree(tmp_path / "nowhere")
+
+
+def test_two_links_to_one_folder_are_no_loop(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "a" / "x")
+    (tmp_path / "data" / "b").symlink_to("a")
+    (tmp_path / "data" / "c").symlink_to("a")
+    assert [entry.path for entry in hashing.tree(tmp_path / "data").entries] == ["a/x", "b/x", "c/x"]
+
+
+def test_one_bad_large_file_stops_the_others(tmp_path: Path) -> None:
+    for name in "abcdef":
+        write(tmp_path / name, b"x" * (hashing.LARGE + 1))
+    threads = threading.active_count()
+
+    def fail(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hashing.tree(tmp_path, progress=fail)
+    assert threading.active_count() == threads
+
+
+def test_progress_of_a_tree_adds_up(strange: Path, tmp_path: Path) -> None:
+    done: list[int] = []
+    old(strange)
+    with hashing.Cache(tmp_path / "cache") as cache:
+        total = hashing.tree(strange, cache=cache, progress=done.append).bytes
+    assert sum(done) == total
+    done.clear()
+    with hashing.Cache(tmp_path / "cache") as cache:
+        hashing.tree(strange, cache=cache, progress=done.append)
+    assert sum(done) == total
+
+
+# -- copies
+
+
+def test_copy_hashes_what_it_copies(tmp_path: Path) -> None:
+    data = os.urandom((2 << 20) + 5)
+    source, done = write(tmp_path / "source", data), list[int]()
+    sha256, size = hashing.copy_sha256(source, tmp_path / "target", progress=done.append)
+    assert (sha256, size) == (hashlib.sha256(data).hexdigest(), len(data))
+    assert (tmp_path / "target").read_bytes() == data
+    assert sum(done) == len(data)
+    assert (tmp_path / "target").stat().st_ino != source.stat().st_ino
+
+
+def test_copy_never_replaces(tmp_path: Path) -> None:
+    source, target = write(tmp_path / "source", b"new"), write(tmp_path / "target", b"old")
+    with pytest.raises(FileExistsError):
+        hashing.copy_sha256(source, target)
+    assert target.read_bytes() == b"old"
+
+
+def test_copy_of_a_file_that_changes_leaves_nothing(tmp_path: Path) -> None:
+    source = write(tmp_path / "source", b"x" * (2 << 20))
+
+    def change(_: int) -> None:
+        os.utime(source)
+
+    with pytest.raises(CkptkitError, match="source changed while it was hashed"):
+        hashing.copy_sha256(source, tmp_path / "target", progress=change)
+    assert os.listdir(tmp_path) == ["source"]
+
+
+def test_copy_of_what_is_no_file_names_it(tmp_path: Path) -> None:
+    with pytest.raises(CkptkitError, match="nowhere cannot be read"):
+        hashing.copy_sha256(tmp_path / "nowhere", tmp_path / "target")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs RLIMIT_FSIZE as Linux has it")
+def test_copy_to_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "source", b"x" * (2 << 20))
+    program = (
+        "import resource, signal, sys; from pathlib import Path; from ckptkit import hashing\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
+        "try: hashing.copy_sha256(Path('source'), Path('target'))\n"
+        "except OSError as error: sys.exit(error.errno)\n"
+    )
+    here = {**os.environ, "PYTHONPATH": str(Path(hashing.__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=here, check=False)
+    assert done.returncode == errno.EFBIG
+    assert os.listdir(tmp_path) == ["source"]
+
+
+# -- the cache
+
+
+def old(*places: Path) -> None:
+    """Wait until the cache may trust these files: their ctime cannot be set."""
+    newest = max(path.stat().st_ctime for place in places for path in (place, *place.rglob("*")) if path.is_file())
+    time.sleep(max(0.0, newest + 2.05 - time.time()))
+
+
+def planted(folder: Path, path: Path) -> None:
+    """Change what the cache says of ``path``, to see whether it is asked."""
+    with sqlite3.connect(folder / hashing.Cache.NAME) as connection:
+        done = connection.execute(
+            "UPDATE files SET sha256 = ? WHERE path = ?", (b"\1" * 32, os.fsencode(os.path.realpath(path)))
+        )
+        assert done.rowcount == 1
+    connection.close()
+
+
+PLANTED = "01" * 32
+
+
+def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
+    path, folder = write(tmp_path / "data" / "file"), tmp_path / "cache"
+    large = write(tmp_path / "data" / "large", b"x" * (hashing.LARGE + 1))
+    old(path, large)
+    with hashing.Cache(folder) as cache:
+        first = hashing.tree(tmp_path / "data", cache=cache)
+    planted(folder, path)
+    planted(folder, large)
+    (tmp_path / "link").symlink_to("data")
+    with hashing.Cache(folder) as cache:
+        assert hashing.file_sha256(tmp_path / "link" / "file", cache=cache) == PLANTED
+        assert {entry.sha256 for entry in hashing.tree(tmp_path / "link", cache=cache).entries} == {PLANTED}
+        os.utime(path, ns=(1, 1))
+        assert hashing.file_sha256(path, cache=cache) == hashlib.sha256(b"x").hexdigest()
+    assert hashing.tree(tmp_path / "data") == first
+
+
+def test_a_file_just_written_is_not_remembered(tmp_path: Path) -> None:
+    path = write(tmp_path / "file")
+    os.utime(path, (1, 1))  # the mtime alone proves nothing
+    with hashing.Cache(tmp_path / "cache") as cache:
+        hashing.file_sha256(path, cache=cache)
+    rows = sqlite3.connect(tmp_path / "cache" / hashing.Cache.NAME)
+    assert rows.execute("SELECT count(*) FROM files").fetchone() == (0,)
+    rows.close()
+
+
+def test_a_change_of_the_same_size_and_mtime_is_seen(tmp_path: Path) -> None:
+    path = write(tmp_path / "file", b"one")
+    os.utime(path, ns=(10**18, 10**18))
+    old(path)
+    with hashing.Cache(tmp_path / "cache") as cache:
+        hashing.file_sha256(path, cache=cache)
+    path.write_bytes(b"two")
+    os.utime(path, ns=(10**18, 10**18))
+    with hashing.Cache(tmp_path / "cache") as cache:
+        assert hashing.file_sha256(path, cache=cache) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_where_the_cache_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CKPTKIT_CACHE", str(tmp_path / "named"))
+    hashing.Cache.open().close()
+    assert os.listdir(tmp_path / "named") == [hashing.Cache.NAME]
+    monkeypatch.delenv("CKPTKIT_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    hashing.Cache.open(enabled=False).close()
+    assert not (tmp_path / "xdg").exists()
+    if sys.platform == "linux":
+        hashing.Cache.open().close()
+        assert (tmp_path / "xdg" / "ckptkit" / hashing.Cache.NAME).is_file()
+
+
+def break_cache(folder: Path, kind: str) -> sqlite3.Connection | None:
+    file = folder / hashing.Cache.NAME
+    match kind:
+        case "junk":
+            write(file, b"no database at all" * 1000)
+        case "a folder":
+            file.mkdir(parents=True)
+        case "a file for a folder":
+            write(folder)
+        case "another table":
+            folder.mkdir()
+            with sqlite3.connect(file) as connection:
+                connection.execute("CREATE TABLE files (one)")
+            connection.close()
+        case "damaged pages":
+            hashing.Cache(folder).close()
+            data = bytearray(file.read_bytes())
+            data[4096:] = os.urandom(len(data) - 4096)
+            file.write_bytes(data)
+        case "locked":
+            hashing.Cache(folder).close()
+            holder = sqlite3.connect(file, isolation_level=None)
+            holder.execute("BEGIN EXCLUSIVE")
+            return holder
+        case "read-only":
+            hashing.Cache(folder).close()
+            file.chmod(0o400)
+            folder.chmod(0o500)
+        case _:
+            raise AssertionError(kind)
+    return None
+
+
+@pytest.mark.parametrize(
+    "kind", ["junk", "a folder", "a file for a folder", "another table", "damaged pages", "locked", "read-only"]
+)
+def test_a_broken_cache_costs_time_only(tmp_path: Path, kind: str) -> None:
+    path, folder = write(tmp_path / "file"), tmp_path / "cache"
+    old(path)
+    holder = break_cache(folder, kind)
+    begun = time.monotonic()
+    for _ in range(2):
+        with hashing.Cache(folder) as cache:
+            assert hashing.file_sha256(path, cache=cache) == hashlib.sha256(b"x").hexdigest()
+            assert hashing.tree(tmp_path, cache=cache).entries if kind == "read-only" else True
+    assert time.monotonic() - begun < 2  # two waits of 0.2 s when it is locked
+    if holder is not None:
+        holder.close()
+    if kind == "read-only":
+        folder.chmod(0o700)
+
+
+def test_a_damaged_cache_is_begun_anew(tmp_path: Path) -> None:
+    path, folder = write(tmp_path / "file"), tmp_path / "cache"
+    old(path)
+    break_cache(folder, "junk")
+    for _ in range(2):
+        with hashing.Cache(folder) as cache:
+            hashing.file_sha256(path, cache=cache)
+    planted(folder, path)
+
+
+def test_a_cache_that_breaks_in_use_costs_time_only(tmp_path: Path) -> None:
+    path, folder = write(tmp_path / "file"), tmp_path / "cache"
+    old(path)
+    with hashing.Cache(folder) as cache:
+        with sqlite3.connect(folder / hashing.Cache.NAME) as other:
+            other.execute("DROP TABLE files")
+        other.close()
+        assert hashing.file_sha256(path, cache=cache) == hashlib.sha256(b"x").hexdigest()
+        assert hashing.file_sha256(path, cache=cache) == hashlib.sha256(b"x").hexdigest()
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    program = (
+        f"import sys; sys.path.insert(0, {str(Path(hashing.__file__).parent.parent)!r}); from ckptkit import hashing\n"
+        "print({'sqlite3', 'concurrent.futures', 'threading'} & {*sys.modules})"
+    )
+    out = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "set()"
