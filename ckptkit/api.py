@@ -63,11 +63,11 @@ def save(
             as unknown. Weights in memory are first written to the working directory, and the message names the file.
     """
     from ckptkit import state_dict
-    from ckptkit.capture import process
+    from ckptkit.capture import ranks
     from ckptkit.verbs.save import save as save_verb
 
     state_dict.refuse_sharded(weights)
-    rank = None if all_ranks else process.other_rank()
+    rank = None if all_ranks else ranks.other_rank()
     if rank is not None:
         _tell(f"not saving {model}: this is {rank} (all_ranks=True saves on every one)")
         return None

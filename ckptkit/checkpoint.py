@@ -116,7 +116,7 @@ def read(folder: Path, *, deep: bool = False, progress: hashing.Progress | None 
         deep: hash every listed file from its bytes, whatever its size.
         progress: called with the number of bytes hashed since the last call.
     """
-    entries = dict(_walk(folder, ""))
+    entries = dict(_walk(folder))
     small = {path: _bytes(folder / path) for path, entry in entries.items() if _is_small(path, entry)}
     found = _value(small.get(SUMS), hashing.load_manifest)
     sums = found if isinstance(found, Mapping) else {}
@@ -138,7 +138,7 @@ def read(folder: Path, *, deep: bool = False, progress: hashing.Progress | None 
         hashed=hashed,
         raw=raw,
         lineage=raw if isinstance(raw, Unreadable | None) else _value(raw, Lineage.from_dict),
-        config=_value(small.get(CONFIG), documents.load_yaml),
+        config=_value(small.get(CONFIG), lambda data: documents.finite(documents.load_yaml(data))),
         card=_value(small.get(CARD), load_card),
         texts={path: _text(data) for path, data in small.items() if _is_text_record(path)},
         headers={
@@ -158,24 +158,27 @@ def read_lineage(folder: Path) -> Lineage:
     return Lineage.from_dict(documents.load_json(disk.read_regular(folder / LINEAGE)))
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Entry]]:
-    try:
-        with os.scandir(folder) as names:
-            listed = sorted(names, key=lambda each: os.fsencode(each.name))
-    except OSError:
-        yield prefix.rstrip("/") or ".", Entry(kind="unreadable", bytes=0, mode=0)
-        return
-    for item in listed:
-        path = prefix + item.name
+def _walk(folder: Path) -> Iterator[tuple[str, Entry]]:
+    below = [""]
+    while below:
+        prefix = below.pop()
         try:
-            status = item.stat(follow_symlinks=False)
+            with os.scandir(folder / prefix) as names:
+                listed = sorted(names, key=lambda each: os.fsencode(each.name))
         except OSError:
-            yield path, Entry(kind="unreadable", bytes=0, mode=0)
+            yield prefix.rstrip("/") or ".", Entry(kind="unreadable", bytes=0, mode=0)
             continue
-        kind = _kind(status.st_mode)
-        yield path, Entry(kind=kind, bytes=status.st_size, mode=stat.S_IMODE(status.st_mode))
-        if kind == "folder":
-            yield from _walk(Path(item.path), f"{path}/")
+        for item in listed:
+            path = prefix + item.name
+            try:
+                status = item.stat(follow_symlinks=False)
+            except OSError:
+                yield path, Entry(kind="unreadable", bytes=0, mode=0)
+                continue
+            kind = _kind(status.st_mode)
+            yield path, Entry(kind=kind, bytes=status.st_size, mode=stat.S_IMODE(status.st_mode))
+            if kind == "folder":
+                below.append(f"{path}/")
 
 
 def _kind(mode: int) -> Literal["file", "folder", "link", "other"]:
@@ -192,7 +195,7 @@ def _is_small(path: str, entry: Entry) -> bool:
 
 
 def _is_text_record(path: str) -> bool:
-    return path == REQUIREMENTS or path.startswith(f"{DATA}/")
+    return path in {REQUIREMENTS, CONFIG} or path.startswith(f"{DATA}/")
 
 
 def _bytes(path: Path) -> bytes | Unreadable:

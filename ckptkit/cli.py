@@ -203,6 +203,7 @@ def _check(options: argparse.Namespace) -> int:
             ignore=_codes(options.ignore),
             deep=options.deep,
             progress=bar,
+            expect=bar.expect,
         )
     kind = "json" if options.json else options.format
     if kind == "json":

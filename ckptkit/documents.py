@@ -8,6 +8,7 @@ import datetime as dt
 import json
 import math
 import re
+from collections import Counter
 from functools import cache
 from typing import Any
 
@@ -57,8 +58,7 @@ def _utf8(value: object, indent: int | None = None) -> bytes:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
         raise FormatError(f"the key {twice!r} stands twice in one object", "keep one of them")
     return found
 
@@ -68,7 +68,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def load_yaml(data: bytes) -> Any:  # noqa: ANN401 - YAML has no narrower type
-    """Parse one YAML document into plain values; dates become ISO strings, NaN and infinities strings.
+    """Parse one YAML document into plain values; dates become ISO strings.
 
     Raises:
         FormatError: it is not YAML, a key stands twice in one mapping, it asks for a Python object, or its aliases
@@ -109,15 +109,11 @@ def _loader() -> Any:  # noqa: ANN401 - the base is chosen at run time
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - as the base
             seen = set()
             for key, _ in node.value:
-                name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
-                if name is not None and name in seen and key.tag != "tag:yaml.org,2002:merge":
-                    raise yaml.constructor.ConstructorError(
-                        None,
-                        None,
-                        f"the key {key.value!r} stands twice in one mapping",
-                        key.start_mark,
-                    )
-                seen.add(name)
+                if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                    name = self.construct_object(key)  # 1, 0x1, 1.0 and true are one key of a dict
+                    if name in seen:
+                        raise _refusal(f"the key {key.value!r} stands twice in one mapping", key.start_mark)
+                    seen.add(name)
             return super().construct_mapping(node, deep)
 
     return Loader
@@ -172,15 +168,19 @@ def _to_plain(value: Any) -> Any:  # noqa: ANN401 - whatever YAML's safe types a
         return value.isoformat()
     if isinstance(value, bytes):
         return repr(value)
-    return finite(value)
+    return value
 
 
 def _key(key: object) -> str:
     return json.dumps(key) if key is None or isinstance(key, bool | int | float) else str(_to_plain(key))
 
 
-def finite(value: Any) -> Any:  # noqa: ANN401 - anything passes through but three floats
-    """``value``, or where JSON has no number for it ``"NaN"``, ``"Infinity"`` or ``"-Infinity"``."""
+def finite(value: Any) -> Any:  # noqa: ANN401 - plain values
+    """``value`` with ``"NaN"``, ``"Infinity"`` and ``"-Infinity"`` for the numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [finite(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value

@@ -80,14 +80,25 @@ def add(
 
 
 def summarise(folder: Path, event: str | None) -> dict[str, Any]:
-    """One version's line of the index: enough for ``list``, references and numbers without opening the folder."""
-    summary: dict[str, Any] = {"event": event, "digest": None}
+    """One version's line of the index, read from its folder; see ``summary``."""
+    digest = None
     try:
-        summary["digest"] = _digest(folder)
-        lineage = checkpoint.read_lineage(folder)
+        digest = _digest(folder)
+        return summary(event, digest, checkpoint.read_lineage(folder))
     except FormatError as error:
-        return summary | {"unreadable": error.message}
-    return summary | _facts(lineage)
+        return summary(event, digest, error.message)
+
+
+def summary(event: str | None, digest: str | None, lineage: Lineage | str) -> dict[str, Any]:
+    """One version's line of the index: enough for ``list``, references and numbers without opening the folder.
+
+    Args:
+        event: the id of its first saved event.
+        digest: the digest of its SHA256SUMS.
+        lineage: its record, or why it cannot be read.
+    """
+    known = {"event": event, "digest": digest}
+    return known | ({"unreadable": lineage} if isinstance(lineage, str) else _facts(lineage))
 
 
 def _facts(lineage: Lineage) -> dict[str, Any]:

@@ -44,7 +44,11 @@ def read_header(path: Path) -> Header:
     descriptor = disk.open_regular(path)
     try:
         with _Bounded(descriptor) as raw:
-            return _read(raw, os.fstat(descriptor).st_size, suffix)
+            file: io.BufferedReader = io.BufferedReader(raw, 512)
+            try:
+                return _read(raw, file, os.fstat(descriptor).st_size, suffix)
+            finally:
+                file.detach()
     except FormatError:
         raise
     except Exception as error:  # whatever a decoder throws at bytes that lie
@@ -89,7 +93,7 @@ _CLAIMS = {
 }
 
 
-def _read(raw: _Bounded, size: int, suffix: str) -> Header:
+def _read(raw: _Bounded, file: io.BufferedReader, size: int, suffix: str) -> Header:
     head = raw.read(4096)
     raw.seek(0)
     if head.startswith(_LFS):
@@ -97,24 +101,24 @@ def _read(raw: _Bounded, size: int, suffix: str) -> Header:
     if suffix == ".safetensors" or _is_safetensors(head, size):
         return _safetensors(raw, size)
     if head.startswith(b"\x93NUMPY"):
-        return _arrays("npy", [("", *_array(io.BufferedReader(raw), size))])
+        return _arrays("npy", [("", *_array(file, size))])
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _zip(raw, suffix)
+        return _zip(raw, file, suffix)
     if head.startswith(b"GGUF"):
         return _gguf(head, size)
     if any(head.startswith(_HDF5, start) for start in (0, 512, 1024, 2048)):
         return Header(format="hdf5")
-    return _pickle_like(raw, head, suffix)
+    return _pickle_like(file, head, suffix)
 
 
-def _pickle_like(raw: _Bounded, head: bytes, suffix: str) -> Header:
-    if head.startswith(_COMPRESSED):
-        return _compressed(raw, head, suffix)
+def _pickle_like(file: IO[bytes], head: bytes, suffix: str) -> Header:
+    if head.startswith(_COMPRESSED) and (suffix in _PICKLES or _PICKLE.match(_beginning(head))):
+        return _compressed(file, suffix)
     if head.startswith(_LZ4) and suffix in _PICKLES:
         unknown = "is compressed with lz4, so that what it imports is unknown"
         return Header(format=_pickle_format(suffix), dangers=(_RUNS_CODE, unknown))
     if _PICKLE.match(head) or suffix in _PICKLES:
-        return _pickle(io.BufferedReader(raw), suffix)
+        return _pickle(file, suffix)
     if suffix in _CLAIMS:
         raise FormatError(f"is not {_CLAIMS[suffix]}, whatever its name says")
     return Header(format="onnx" if suffix == ".onnx" else "other")
@@ -249,19 +253,19 @@ def _arrays(kind: str, arrays: list[tuple[str, object, int]]) -> Header:
     return _counted(kind, counts, tuple(dangers))
 
 
-def _zip(raw: _Bounded, suffix: str) -> Header:
+def _zip(raw: _Bounded, file: io.BufferedReader, suffix: str) -> Header:
     import zipfile
 
     raw.left = _DIRECTORY_LIMIT
-    with zipfile.ZipFile(io.BufferedReader(raw, 512)) as archive:
+    with zipfile.ZipFile(file) as archive:
         raw.left = _HEADER_LIMIT
         files = [info for info in archive.infolist() if not info.is_dir()]
         arrays = [info for info in files if info.filename.endswith(".npy")]
         if suffix == ".npz" or (files and len(arrays) == len(files)):
             found = []
             for info in arrays:
-                with archive.open(info) as file:
-                    found.append((info.filename.removesuffix(".npy"), *_array(file, info.file_size)))
+                with archive.open(info) as array:
+                    found.append((info.filename.removesuffix(".npy"), *_array(array, info.file_size)))
             return _arrays("npz", found)
         pickled = [info for info in files if re.fullmatch(r"([^/]+/)?data\.pkl", info.filename)]
         return _torch(archive, pickled[0]) if pickled else Header(format="other")
@@ -317,19 +321,18 @@ def _pickle(file: IO[bytes], suffix: str, *, cut: bool = False) -> Header:
     return Header(format="torch" if found.legacy_torch else kind, dangers=found.dangers(whole=whole))
 
 
-def _compressed(raw: _Bounded, head: bytes, suffix: str) -> Header:
-    try:
-        begins = _inflate(head, 2)
-    except Exception:
-        if suffix in _PICKLES:
-            raise
-        return Header(format="other")
-    if suffix not in _PICKLES and not _PICKLE.match(begins):
-        return Header(format="other")
-    packed = io.BufferedReader(raw).read(_CONTENT)
+def _compressed(file: IO[bytes], suffix: str) -> Header:
+    packed = file.read(_CONTENT)
     content = _inflate(packed, _CONTENT)
     cut = len(packed) == _CONTENT or len(content) == _CONTENT
     return _pickle(io.BytesIO(content), suffix, cut=cut)
+
+
+def _beginning(packed: bytes) -> bytes:
+    try:
+        return _inflate(packed, 2)
+    except Exception:  # noqa: BLE001 - each module has its own for what is not compressed after all
+        return b""
 
 
 def _inflate(data: bytes, most: int) -> bytes:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptkit import hashing
@@ -105,6 +105,7 @@ paths = names.map(lambda parts: os.fsdecode(b"/".join(parts)))
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(paths, digests, max_size=6))
 def test_load_is_the_inverse_of_dump(entries: dict[str, str]) -> None:
     data = hashing.dump_manifest(entries.items())
@@ -113,6 +114,7 @@ def test_load_is_the_inverse_of_dump(entries: dict[str, str]) -> None:
     assert list(hashing.load_manifest(data)) == sorted(entries, key=os.fsencode)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(paths, digests, min_size=1, max_size=3), st.data())
 def test_whatever_loads_dumps_to_the_same_lines(entries: dict[str, str], data: st.DataObject) -> None:
     text = bytearray(hashing.dump_manifest(entries.items()))
@@ -288,18 +290,6 @@ def test_one_bad_large_file_stops_the_others(tmp_path: Path) -> None:
     assert threading.active_count() == threads
 
 
-def test_progress_of_a_tree_adds_up(strange: Path, tmp_path: Path) -> None:
-    done: list[int] = []
-    old(strange)
-    with hashing.Cache(tmp_path / "cache") as cache:
-        total = hashing.tree(strange, cache=cache, progress=done.append).bytes
-    assert sum(done) == total
-    done.clear()
-    with hashing.Cache(tmp_path / "cache") as cache:
-        hashing.tree(strange, cache=cache, progress=done.append)
-    assert sum(done) == total
-
-
 # -- copies
 
 
@@ -355,10 +345,15 @@ def test_copy_to_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
 # -- the cache
 
 
-def old(*places: Path) -> None:
-    """Wait until the cache may trust these files: their ctime cannot be set."""
-    newest = max(path.stat().st_ctime for place in places for path in (place, *place.rglob("*")) if path.is_file())
-    time.sleep(max(0.0, newest + 2.05 - time.time()))
+@pytest.fixture(scope="module")
+def aged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with files old enough for the cache to trust them; their ctime cannot be set."""
+    folder = tmp_path_factory.mktemp("aged")
+    for name in ("file", "touched", "rewritten"):
+        os.utime(write(folder / name), ns=(10**18, 10**18))
+    write(folder / "large", b"x" * (hashing.LARGE + 1))
+    time.sleep(2.05)
+    return folder
 
 
 def planted(folder: Path, path: Path) -> None:
@@ -372,23 +367,28 @@ def planted(folder: Path, path: Path) -> None:
 
 
 PLANTED = "01" * 32
+X = hashlib.sha256(b"x").hexdigest()
 
 
-def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
-    path, folder = write(tmp_path / "data" / "file"), tmp_path / "cache"
-    large = write(tmp_path / "data" / "large", b"x" * (hashing.LARGE + 1))
-    old(path, large)
-    with hashing.Cache(folder) as cache:
-        first = hashing.tree(tmp_path / "data", cache=cache)
-    planted(folder, path)
-    planted(folder, large)
-    (tmp_path / "link").symlink_to("data")
-    with hashing.Cache(folder) as cache:
+def test_an_unchanged_file_is_not_read_again(aged: Path, tmp_path: Path) -> None:
+    with hashing.Cache(tmp_path) as cache:
+        first = hashing.tree(aged, cache=cache)
+    for entry in first.entries:
+        planted(tmp_path, aged / entry.path)
+    (tmp_path / "link").symlink_to(aged)
+    with hashing.Cache(tmp_path) as cache:
         assert hashing.file_sha256(tmp_path / "link" / "file", cache=cache) == PLANTED
         assert {entry.sha256 for entry in hashing.tree(tmp_path / "link", cache=cache).entries} == {PLANTED}
-        os.utime(path, ns=(1, 1))
-        assert hashing.file_sha256(path, cache=cache) == hashlib.sha256(b"x").hexdigest()
-    assert hashing.tree(tmp_path / "data") == first
+        os.utime(aged / "touched", ns=(1, 1))
+        assert hashing.file_sha256(aged / "touched", cache=cache) == X
+    assert hashing.tree(aged) == first
+
+
+def test_progress_counts_what_the_cache_knows(aged: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        done: list[int] = []
+        with hashing.Cache(tmp_path) as cache:
+            assert hashing.tree(aged, cache=cache, progress=done.append).bytes == sum(done) > hashing.LARGE
 
 
 def test_a_file_just_written_is_not_remembered(tmp_path: Path) -> None:
@@ -401,16 +401,14 @@ def test_a_file_just_written_is_not_remembered(tmp_path: Path) -> None:
     rows.close()
 
 
-def test_a_change_of_the_same_size_and_mtime_is_seen(tmp_path: Path) -> None:
-    path = write(tmp_path / "file", b"one")
-    os.utime(path, ns=(10**18, 10**18))
-    old(path)
-    with hashing.Cache(tmp_path / "cache") as cache:
+def test_a_change_of_the_same_size_and_mtime_is_seen(aged: Path, tmp_path: Path) -> None:
+    path = aged / "rewritten"
+    with hashing.Cache(tmp_path) as cache:
         hashing.file_sha256(path, cache=cache)
-    path.write_bytes(b"two")
+    path.write_bytes(b"y")
     os.utime(path, ns=(10**18, 10**18))
-    with hashing.Cache(tmp_path / "cache") as cache:
-        assert hashing.file_sha256(path, cache=cache) == hashlib.sha256(b"two").hexdigest()
+    with hashing.Cache(tmp_path) as cache:
+        assert hashing.file_sha256(path, cache=cache) == hashlib.sha256(b"y").hexdigest()
 
 
 def test_where_the_cache_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -462,15 +460,13 @@ def break_cache(folder: Path, kind: str) -> sqlite3.Connection | None:
 @pytest.mark.parametrize(
     "kind", ["junk", "a folder", "a file for a folder", "another table", "damaged pages", "locked", "read-only"]
 )
-def test_a_broken_cache_costs_time_only(tmp_path: Path, kind: str) -> None:
-    path, folder = write(tmp_path / "file"), tmp_path / "cache"
-    old(path)
+def test_a_broken_cache_costs_time_only(aged: Path, tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "cache"
     holder = break_cache(folder, kind)
     begun = time.monotonic()
     for _ in range(2):
         with hashing.Cache(folder) as cache:
-            assert hashing.file_sha256(path, cache=cache) == hashlib.sha256(b"x").hexdigest()
-            assert hashing.tree(tmp_path, cache=cache).entries if kind == "read-only" else True
+            assert hashing.file_sha256(aged / "file", cache=cache) == X
     assert time.monotonic() - begun < 2  # two waits of 0.2 s when it is locked
     if holder is not None:
         holder.close()
@@ -478,25 +474,20 @@ def test_a_broken_cache_costs_time_only(tmp_path: Path, kind: str) -> None:
         folder.chmod(0o700)
 
 
-def test_a_damaged_cache_is_begun_anew(tmp_path: Path) -> None:
-    path, folder = write(tmp_path / "file"), tmp_path / "cache"
-    old(path)
-    break_cache(folder, "junk")
+def test_a_damaged_cache_is_begun_anew(aged: Path, tmp_path: Path) -> None:
+    break_cache(tmp_path, "junk")
     for _ in range(2):
-        with hashing.Cache(folder) as cache:
-            hashing.file_sha256(path, cache=cache)
-    planted(folder, path)
+        with hashing.Cache(tmp_path) as cache:
+            hashing.file_sha256(aged / "file", cache=cache)
+    planted(tmp_path, aged / "file")
 
 
-def test_a_cache_that_breaks_in_use_costs_time_only(tmp_path: Path) -> None:
-    path, folder = write(tmp_path / "file"), tmp_path / "cache"
-    old(path)
-    with hashing.Cache(folder) as cache:
-        with sqlite3.connect(folder / hashing.Cache.NAME) as other:
+def test_a_cache_that_breaks_in_use_costs_time_only(aged: Path, tmp_path: Path) -> None:
+    with hashing.Cache(tmp_path) as cache:
+        with sqlite3.connect(tmp_path / hashing.Cache.NAME) as other:
             other.execute("DROP TABLE files")
         other.close()
-        assert hashing.file_sha256(path, cache=cache) == hashlib.sha256(b"x").hexdigest()
-        assert hashing.file_sha256(path, cache=cache) == hashlib.sha256(b"x").hexdigest()
+        assert [hashing.file_sha256(aged / "file", cache=cache) for _ in range(2)] == [X, X]
 
 
 def test_importing_loads_nothing_heavy() -> None:

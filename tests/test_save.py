@@ -304,6 +304,8 @@ def test_a_disk_that_fills_leaves_nothing_and_harms_nothing(project: Path) -> No
 def test_only_the_first_rank_of_a_world_saves(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for framework in ("torch", "jax", "tensorflow", "mpi4py"):  # that another test may have loaded
+        monkeypatch.delitem(sys.modules, framework, raising=False)
     monkeypatch.setenv("SLURM_PROCID", "3")
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     monkeypatch.setenv("SLURM_NTASKS", "4")

@@ -66,7 +66,7 @@ def resolve(sources: Sequence[object], *, project: Path, unknown: dict[str, str]
     if seed is None:
         unknown["config.seed"] = "there is no seed in the configuration"
     text = _verbatim(sources, project) if shown == merged else None
-    return Resolved(values=_finite(shown), text=text or documents.dump_yaml(shown).encode(), seed=seed)
+    return Resolved(values=documents.finite(shown), text=text or documents.dump_yaml(shown).encode(), seed=seed)
 
 
 def load(path: str | os.PathLike[str], what: str = "configuration") -> dict[str, Any]:
@@ -131,14 +131,6 @@ def _verbatim(sources: Sequence[object], project: Path) -> bytes | None:
     data = b"" if file.suffix.lower() == ".json" else disk.read_regular(file, disk.CONFIG_LIMIT)
     text = data.decode()
     return data if redact.text(text, project=project) == text else None
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401 - plain values
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return documents.finite(value)
 
 
 def _seed(values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an int, a string or a list of ints

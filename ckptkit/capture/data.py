@@ -80,6 +80,8 @@ def observe(
     if isinstance(value, str) and _URL.match(value):
         return _remote(name, value, observed, unknown)
     if isinstance(value, str | os.PathLike):
+        if not os.fspath(value):
+            raise CkptkitError(f"the dataset {name} has an empty path", "name a file or folder, such as data/train.csv")
         path = Path(os.path.abspath(Path(os.fsdecode(value)).expanduser()))  # noqa: PTH100 - a link stays as named
         return _on_disk(name, path, project, observed, started, cache, progress, unknown)
     return _in_memory(name, value, observed, started, unknown)
@@ -99,14 +101,10 @@ def _on_disk(
     if _is_folder(name, path):
         manifest = hashing.tree(path, cache=cache, progress=progress)
         text, digest, files, size = manifest.text, manifest.digest, len(manifest.entries), manifest.bytes
-        names: Iterable[str] = (entry.path for entry in manifest.entries)
-        changed = _changed(((each, path / each) for each in names), started)
+        changed = _changed(((entry.path, path / entry.path) for entry in manifest.entries), started)
     else:
-        try:
-            digest, text, files = f"sha256:{hashing.file_sha256(path, cache=cache, progress=progress)}", None, 1
-            size = path.stat().st_size
-        except FormatError as error:
-            raise CkptkitError(f"the dataset {name}, {path}, {error.message}", error.hint) from error
+        digest, size = _file(name, path, cache, progress)
+        text, files = None, 1
         changed = _changed([(recorded, path)], started)
     if changed is None:
         unknown[f"data.{name}.changed_during_run"] = ANOTHER_PROCESS if started is None else _NOT_NOTED
@@ -125,6 +123,14 @@ def _on_disk(
         changed_during_run=changed,
     )
     return Observation(dataset=dataset, manifest=text)
+
+
+def _file(name: str, path: Path, cache: hashing.Cache | None, progress: hashing.Progress | None) -> tuple[str, int]:
+    try:
+        sha256 = hashing.file_sha256(path, cache=cache, progress=progress)
+    except FormatError as error:
+        raise CkptkitError(f"the dataset {name}, {path}, {error.message}", error.hint) from error
+    return f"sha256:{sha256}", path.stat().st_size
 
 
 def _is_folder(name: str, path: Path) -> bool:
@@ -241,11 +247,11 @@ def _blocks(array: Any) -> Iterator[Any]:  # noqa: ANN401 - numpy's or torch's
         yield array
         return
     row = array.nbytes // len(array)
-    if row > _BLOCK:
+    if row > _BLOCK and array.ndim > 1:
         for each in array:
             yield from _blocks(each)
     else:
-        rows = _BLOCK // row
+        rows = max(1, _BLOCK // row)
         for start in range(0, len(array), rows):
             yield array[start : start + rows]
 

@@ -77,41 +77,46 @@ def _require_place(rename: str, paths: Sequence[Path]) -> None:
 
 
 def _below(path: Path, top: str, exclude: Sequence[str]) -> Iterator[Placed]:
+    if not path.is_dir():
+        yield _placed(path, top)
+        return
+    folders = [(path, f"{top}/" if top else "", "", (path.resolve(),))]
+    while folders:
+        folder, place_, within, above = folders.pop()
+        for name in _listed(folder):
+            inner, relative = folder / name, within + name
+            if any(fnmatch.fnmatchcase(relative, glob) or fnmatch.fnmatchcase(name, glob) for glob in exclude):
+                continue
+            if not inner.is_dir():
+                yield _placed(inner, place_ + name)
+                continue
+            real = inner.resolve()
+            if real in above:
+                raise CkptkitError(f"{inner} leads back to a folder above it", "leave it out with --exclude")
+            folders.append((inner, f"{place_}{name}/", f"{relative}/", (*above, real)))
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder), key=os.fsencode)
+    except OSError as error:
+        raise CkptkitError(
+            f"{folder}: {disk.reason(error)}", "make it readable, or leave it out with --exclude"
+        ) from error
+
+
+def _placed(path: Path, place_: str) -> Placed:
     try:
         status = path.stat()
     except OSError as error:
         raise CkptkitError(
             f"{path}: {disk.reason(error)}", "give the file or folder that the training wrote"
         ) from error
-    if stat.S_ISREG(status.st_mode):
-        if not os.access(path, os.R_OK):
-            raise CkptkitError(f"{path}: permission denied", "make it readable first")
-        yield Placed(source=path, path=top, bytes=status.st_size, modified=status.st_mtime)
-    elif stat.S_ISDIR(status.st_mode):
-        yield from _inside(path, f"{top}/" if top else "", "", exclude, (path.resolve(),))
-    else:
+    if not stat.S_ISREG(status.st_mode):
         raise CkptkitError(f"{path} is neither a file nor a folder", "give the file or folder that the training wrote")
-
-
-def _inside(folder: Path, top: str, within: str, exclude: Sequence[str], above: tuple[Path, ...]) -> Iterator[Placed]:
-    try:
-        listed = sorted(os.listdir(folder), key=os.fsencode)
-    except OSError as error:
-        raise CkptkitError(
-            f"{folder}: {disk.reason(error)}", "make it readable, or leave it out with --exclude"
-        ) from error
-    for name in listed:
-        path, relative = folder / name, within + name
-        if any(fnmatch.fnmatchcase(relative, glob) or fnmatch.fnmatchcase(name, glob) for glob in exclude):
-            continue
-        if path.is_dir():
-            if path.resolve() in above:
-                raise CkptkitError(
-                    f"{path} leads back to a folder above it", "remove the link, or leave it out with --exclude"
-                )
-            yield from _inside(path, top, f"{relative}/", exclude, (*above, path.resolve()))
-        else:
-            yield from _below(path, top + relative, exclude)
+    if not os.access(path, os.R_OK):
+        raise CkptkitError(f"{path}: permission denied", "make it readable first")
+    return Placed(source=path, path=place_, bytes=status.st_size, modified=status.st_mtime)
 
 
 def _refuse_collisions(files: Sequence[Placed]) -> None:

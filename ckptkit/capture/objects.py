@@ -37,11 +37,10 @@ class Plain:
 
     def settings(self, value: object) -> dict[str, Any] | None:
         """The names and values that an object holds; None where there are none."""
-        for candidate in (lambda: value, lambda: _attributes(value)):
-            plain = self.value(candidate())
-            if isinstance(plain, dict):
-                return plain
-        return None
+        plain = self.value(value)
+        if isinstance(plain, dict):
+            return plain
+        return self._mapping(_attributes(value)) or None
 
     def value(self, value: object) -> Any:  # noqa: ANN401 - YAML has no narrower type
         """The plain value that stands for ``value``; for what YAML cannot hold its repr."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ckptkit import redact
-from ckptkit.capture import attempt, git, hardware, numerics, packages, process
+from ckptkit.capture import attempt, git, hardware, numerics, packages, process, ranks
+from ckptkit.capture.modules import modules
 from ckptkit.record import (
     ANOTHER_PROCESS,
     AT_SAVE,
@@ -119,7 +120,7 @@ def observe(now: Moment, *, exclude: Sequence[Path], python: str | None, unknown
         unknown.update(dict.fromkeys(_ITS_OWN, ANOTHER_PROCESS))
     this = attempt(unknown, "code.entry_point", lambda: process.process(project, unknown), None) if own else None
     numbers = attempt(unknown, "compute.precision", lambda: numerics.numerics(unknown), None) if own else None
-    modules = attempt(unknown, "code.modules", lambda: process.modules(project, unknown), None) if own else None
+    loaded = attempt(unknown, "code.modules", lambda: modules(project, unknown), None) if own else None
     unknown["code.changed_during_run"] = "the loaded code was not compared with its files" if own else ANOTHER_PROCESS
     return Observation(
         code=Code(
@@ -128,7 +129,7 @@ def observe(now: Moment, *, exclude: Sequence[Path], python: str | None, unknown
             entry_point=this.entry_point if this else None,
             orig_argv=this.orig_argv if this else None,
             cwd=this.cwd if this else None,
-            modules=modules,
+            modules=loaded,
             changed_during_run=None,
             environment=environment,
         ),
@@ -152,11 +153,11 @@ def observe(now: Moment, *, exclude: Sequence[Path], python: str | None, unknown
                 at_start=this.variables_at_start if this else None,
                 at_save=_variables(project) if own else None,
             ),
-            distributed=attempt(unknown, "compute.distributed", process.distributed, None) if own else None,
+            distributed=attempt(unknown, "compute.distributed", ranks.distributed, None) if own else None,
         ),
         patch=tree.patch,
         requirements=requirements,
-        job=attempt(unknown, "run.job", process.job, None),
+        job=attempt(unknown, "run.job", ranks.job, None),
     )
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 from ckptkit import redact
 from ckptkit.capture import attempt
-from ckptkit.capture.process import ProbeError, run
+from ckptkit.capture.command import ProbeError, run
+from ckptkit.capture.modules import module_files
 from ckptkit.disk import read_regular, reason
 from ckptkit.errors import FormatError
 from ckptkit.record import Editable, Environment, Interpreter, Lockfile, Package
@@ -241,9 +242,7 @@ def _loaded(places: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[str]
     """Loaded packages and single modules by place (path there, one file of it); and all other files of modules."""
     packages: dict[str, dict[str, str]] = {}
     elsewhere: list[str] = []
-    # Not by attribute, which makes a lazy module load what it stands for.
-    named = {name: getattr(module, "__dict__", {}).get("__file__") for name, module in list(sys.modules.items())}
-    files = {name: file for name, file in named.items() if isinstance(file, str)}
+    files = module_files()
     for file in files.values():
         place = next((place for place in places if file.startswith(f"{place}/")), None)
         if place is None:

@@ -29,7 +29,7 @@ def text(report: Report, *, colour: bool) -> str:
         for finding in findings:
             place = inert(_place(finding))
             words = f"{place}: {inert(finding.message)}" if place else inert(finding.message)
-            lines.append(f"  {finding.code} {paint(finding.severity, finding.severity)}  {words}")
+            lines.append(f"  {finding.code} {paint(f'{finding.severity:7}', finding.severity)}  {words}")
             lines.append(paint(f"        hint: {inert(finding.hint)}", "hint"))
         lines.append("")
     lines.append(_summary(report))

@@ -145,6 +145,11 @@ def things(found: Checkpoint | Sealed | Model | Tree) -> Iterator[object]:
             yield found.card
 
 
+def absent(found: Checkpoint, path: str) -> bool:
+    """Whether nothing is there under a file's name, or a folder, which a git checkout and a copy can leave behind."""
+    return path not in found.entries or found.entries[path].kind == "folder"
+
+
 def unread(found: Checkpoint, path: str, value: object) -> Unreadable | None:
     """Why ``value``, read from the file ``path``, is not its content; None where it is, or where there is no file."""
     if isinstance(value, Unreadable):

@@ -50,6 +50,7 @@ def broken_block(card: Card) -> Iterator[Fault]:
     of=Card,
     severity="warning",
     fix="add the sections as headings; one that does not apply can say why",
+    unless=("CK701", "CK702"),
 )
 def sections_missing(card: Card) -> Iterator[Fault]:
     """A model card has the nine sections of Mitchell et al. 2018, section 4.

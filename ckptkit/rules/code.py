@@ -139,7 +139,7 @@ def observed_late(lineage: Lineage) -> Iterator[Fault]:
     if late:
         hows = " or ".join(dict.fromkeys(axes[axis] for axis in late))
         facts = [fact for fact, reason in lineage.unknown.items() if reason == ANOTHER_PROCESS]
-        rest = f"; unknown: {some(facts, len(facts))}" if facts else ""
+        rest = f"; not known of the process that trained: {some(facts, len(facts))}" if facts else ""
         yield Fault(f"{', '.join(late)} not observed in the run but {hows}{rest}")
 
 

@@ -61,10 +61,14 @@ def values_differ(found: Checkpoint) -> Iterator[Fault]:
     if not intact(found, CONFIG, LINEAGE):
         return
     recorded = found.lineage.config
-    if recorded.file == CONFIG and CONFIG in found.entries and recorded.values is not None:
+    if recorded.file == CONFIG and _is_file(found, CONFIG) and recorded.values is not None:
         keys = list(_differing(found.config or {}, recorded.values, ""))
         if keys:
             yield Fault(f"differs from {LINEAGE} in {some(keys)}", CONFIG)
+
+
+def _is_file(found: Checkpoint, path: str) -> bool:
+    return path in found.entries and found.entries[path].kind == "file"
 
 
 def _differing(one: Any, other: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401 - any plain values

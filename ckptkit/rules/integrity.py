@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from ckptkit.checkpoint import CARD, LINEAGE, SUMS, Checkpoint, Unreadable, is_record
 from ckptkit.record import Lineage
-from ckptkit.rules.base import Fault, intact, refused, rule, some, unread
+from ckptkit.rules.base import Fault, absent, intact, refused, rule, some, unread
 
 _CLOSED = "cannot be read"
 
@@ -15,7 +15,7 @@ def sums_missing(found: Checkpoint) -> Iterator[Fault]:
 
     Without it nobody can tell whether these are the files that were saved.
     """
-    if SUMS not in found.entries and LINEAGE in found.entries:
+    if absent(found, SUMS) and not absent(found, LINEAGE):
         yield Fault("is missing: nothing here can be verified", SUMS)
 
 
@@ -33,21 +33,21 @@ def _sums(found: Checkpoint) -> Mapping[str, str]:
     return found.sums if isinstance(found.sums, Mapping) else {}
 
 
-def _absent(found: Checkpoint) -> list[str]:
-    return [path for path in _sums(found) if path not in found.entries]
+def _missing(found: Checkpoint) -> list[str]:
+    return [path for path in _sums(found) if absent(found, path)]
 
 
-def _is_clone(found: Checkpoint, absent: list[str]) -> bool:
+def _is_clone(found: Checkpoint, missing: list[str]) -> bool:
     """Whether every saved file is absent and every record is there, as in a git clone."""
-    return bool(absent) and absent == [path for path in _sums(found) if not is_record(path)]
+    return bool(missing) and missing == [path for path in _sums(found) if not is_record(path)]
 
 
-@rule("CK203", "a sealed file is missing", of=Checkpoint, fix="restore the file from a copy", unless=("CK101",))
+@rule("CK203", "a sealed file is missing", of=Checkpoint, fix="restore the file from a copy", unless=("CK101", "CK903"))
 def file_missing(found: Checkpoint) -> Iterator[Fault]:
     """A file that SHA256SUMS lists is not there: the version is no longer whole."""
-    absent = _absent(found)
-    if not _is_clone(found, absent):
-        for path in absent:
+    missing = _missing(found)
+    if not _is_clone(found, missing):
+        for path in missing:
             yield Fault(f"is listed in {SUMS} and not there", path)
 
 
@@ -57,15 +57,16 @@ def file_missing(found: Checkpoint) -> Iterator[Fault]:
     of=Checkpoint,
     severity="warning",
     fix="copy the weights here from where the version was saved; SHA256SUMS verifies them",
+    unless=("CK903",),
 )
 def weights_absent(found: Checkpoint) -> Iterator[Fault]:
     """All records are there and all saved files are absent, as in a git clone that leaves weights out.
 
     What the records say still holds; only the model cannot be used from here. A deep check calls it an error.
     """
-    absent = _absent(found)
-    if _is_clone(found, absent):
-        yield Fault(f"not here: {some(absent)}", "", severity="error" if found.deep else None)
+    missing = _missing(found)
+    if _is_clone(found, missing):
+        yield Fault(f"not here: {some(missing)}", "", severity="error" if found.deep else None)
 
 
 @rule(
@@ -73,7 +74,7 @@ def weights_absent(found: Checkpoint) -> Iterator[Fault]:
     "a sealed file was changed",
     of=Checkpoint,
     fix="restore the file from a copy; to change a version, save a new one",
-    unless=("CK102", "CK103", "CK104", "CK107", "CK804"),
+    unless=("CK102", "CK103", "CK104", "CK107", "CK804", "CK903"),
 )
 def file_changed(found: Checkpoint) -> Iterator[Fault]:
     """The bytes of a file are not those that were sealed: a version never changes after it was saved.
@@ -101,7 +102,13 @@ def size_changed(found: Checkpoint) -> Iterator[Fault]:
         yield Fault(f"has {entry.bytes:,} bytes, and had {file.bytes:,} when it was saved", file.path)
 
 
-@rule("CK207", "a file that is not sealed", of=Checkpoint, fix="move the file out of the version's folder")
+@rule(
+    "CK207",
+    "a file that is not sealed",
+    of=Checkpoint,
+    fix="move the file out of the version's folder",
+    unless=("CK903",),
+)
 def file_extra(found: Checkpoint) -> Iterator[Fault]:
     """A file in a version folder that SHA256SUMS does not list was put there after the save.
 

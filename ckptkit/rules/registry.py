@@ -130,6 +130,8 @@ def link_wrong(model: Model) -> Iterator[Fault]:
     for alias, version in model.aliases.items():
         name = f"@{alias}"
         leads = model.links.get(name)
+        if version not in model.versions:
+            continue
         if name not in model.links:
             yield Fault(f"is missing; the alias stands on {version}", name)
         elif leads is None:

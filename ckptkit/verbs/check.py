@@ -10,7 +10,7 @@ from typing import Any
 
 from ckptkit import checkpoint, disk, documents, hashing, index, registry, rules
 from ckptkit.errors import CkptkitError, FormatError
-from ckptkit.record import Event
+from ckptkit.record import Event, Lineage
 from ckptkit.registry import Model
 from ckptkit.rules.base import Finding, Sealed, Tree
 from ckptkit.rules.verdict import Report, Verdict, judge
@@ -205,14 +205,30 @@ def _examine_all(jobs: Sequence[_Job], progress: hashing.Progress | None) -> Ite
             tell(result.small)
             yield result
         return
+    yield from _examine_together(jobs, workers, tell)
+
+
+def _examine_together(jobs: Sequence[_Job], workers: int, tell: hashing.Progress) -> Iterator[_Result]:
     import multiprocessing
+    import signal
     from concurrent.futures import ProcessPoolExecutor
 
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_die_quietly) as pool:
-        for result in pool.map(_examine, jobs, chunksize=1 if jobs[0].deep else 16):
-            tell(result.small + result.large)
-            yield result
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        # Workers are born deaf to Ctrl-C, which the terminal sends to all: their parent ends them.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            results = pool.map(_examine, jobs, chunksize=1 if jobs[0].deep else 16)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        try:
+            for result in results:
+                tell(result.small + result.large)
+                yield result
+        except BaseException:  # nobody waits for the gigabytes under way
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            raise
 
 
 def _is_alone() -> bool:
@@ -221,13 +237,6 @@ def _is_alone() -> bool:
         return len(os.listdir("/proc/self/task")) == 1
     except OSError:
         return False
-
-
-def _die_quietly() -> None:
-    """On Ctrl-C a worker just ends; its parent says what there is to say."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _examine(job: _Job, progress: hashing.Progress | None = None) -> _Result:
@@ -239,10 +248,16 @@ def _examine(job: _Job, progress: hashing.Progress | None = None) -> _Result:
     return _Result(
         findings=findings,
         verdict=judge(found, findings),
-        summary=index.summarise(job.folder, job.events[0].id if job.events else None),
+        summary=_summary(found, job.events[0].id if job.events else None),
         small=sum(sizes) - large,
         large=large,
     )
+
+
+def _summary(found: checkpoint.Checkpoint, event: str | None) -> Mapping[str, Any]:
+    if isinstance(found.lineage, Lineage) and found.digest:
+        return index.summary(event, found.digest, found.lineage)
+    return index.summarise(found.path, event)
 
 
 def _in_order(scope: _Scope, results: Mapping[Path, _Result]) -> Iterator[Finding]:

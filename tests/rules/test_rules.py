@@ -1,11 +1,15 @@
 """Every rule has a bad folder that it finds and a good one, that comes close, in which it finds nothing."""
 
+import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from cases import build
+from cases import VERSION, build
 
-from ckptkit import rules
+from ckptkit import checkpoint, rules
+from ckptkit.checkpoint import Unreadable
 from ckptkit.errors import CkptkitError
 from ckptkit.rules.base import Rule
 from ckptkit.verbs.check import check
@@ -71,3 +75,40 @@ def test_a_prefix_that_matches_nothing_is_refused_with_the_families() -> None:
 
 def test_a_prefix_stands_for_all_codes_that_begin_so() -> None:
     assert rules.chosen(["ck60", "CK701"]) == {"CK601", "CK602", "CK603", "CK604", "CK701"}
+
+
+def test_each_violation_of_the_schema_is_told_by_its_pointer(tmp_path: Path) -> None:
+    report = check(build(HERE / "CK103" / "bad", tmp_path / "runs"))
+    assert [finding.message.partition(" is ")[0] for finding in report.findings] == [
+        "/created: 'yesterday'",
+        "/data: {'train': 'x'}",
+        "/weights/parameters: 'many'",
+    ]
+
+
+def test_what_cannot_be_read_is_told_once(tmp_path: Path) -> None:
+    """As a user who is not root would find it, whoever runs the tests."""
+    found = checkpoint.read(build(HERE / "nothing", tmp_path / "runs") / VERSION)
+    closed = Unreadable(reason="cannot be read: permission denied")
+    found = dataclasses.replace(
+        found,
+        hashed={**found.hashed, "requirements.txt": closed, "config.yaml": closed, "model.safetensors": closed},
+        headers={"model.safetensors": closed},
+        config=closed,
+    )
+    told = rules.without_echoes(rules.examine(found, "runs"))
+    assert {(finding.code, finding.where) for finding in told} == {
+        ("CK107", "config.yaml"),
+        ("CK208", "model.safetensors"),
+        ("CK208", "requirements.txt"),
+    }
+    assert len(told) == 3
+
+
+def test_jsonschema_is_loaded_only_for_a_record_that_is_refused(tmp_path: Path) -> None:
+    script = "import sys; from ckptkit.verbs.check import check; check(sys.argv[1]); print('jsonschema' in sys.modules)"
+    for case, loaded in (("CK103/good", "False"), ("CK103/bad", "True")):
+        root = build(HERE / case, tmp_path / case / "runs")
+        command = [sys.executable, "-c", script, str(root)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE.parent.parent)
+        assert done.stdout.strip() == loaded

@@ -1,0 +1,287 @@
+"""Changes: all that lies on disk and in no commit, as the id of a tree and as the patch that leads there."""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ckptkit.capture.command import ProbeError
+from ckptkit.capture.patch import without_secrets
+from ckptkit.capture.repository import Git, Place, refusal
+from ckptkit.disk import reason
+from ckptkit.record import Omitted, Submodule
+
+FILE_LIMIT = 1_000_000
+"""Most bytes of an untracked file whose content is taken into the patch."""
+
+TOTAL_LIMIT = 20_000_000
+"""Most bytes of all untracked files in the patch together, and of one tracked file."""
+
+LISTED = 1000
+"""Most files left out of the patch that are listed one by one; more are told by their top folder."""
+
+_STATUS = ("status", "--porcelain=v2", "--branch", "-z", "--no-renames", "--no-ahead-behind")
+_DIFF = (
+    *("diff-index", "--cached", "-p", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv"),
+    *("--no-color", "--src-prefix=a/", "--dst-prefix=b/", "--submodule=short", "--ignore-submodules=none"),
+)
+_EMPTY_TREES = {
+    40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+}
+_LINK, _GONE = "160000", "000000"
+_NOTABLE = re.compile(rb"(?<![^\0])(?=[a-zS] |. 160000 )(.) (\d{6}) ([0-9a-f]+) \d\t([^\0]+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """A path that differs: mode and id in HEAD (None when untracked), mode on disk, and a submodule's letters."""
+
+    path: str
+    head: tuple[str, str] | None = None
+    mode: str = ""
+    letters: str = "N..."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The answer of ``git status``; ``links`` are the submodules in the index and their commits there."""
+
+    commit: str | None = None
+    branch: str | None = None
+    entries: tuple[_Entry, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Changes:
+    """What becomes of the paths that differ: made as in HEAD, read from disk, left out, or repositories themselves."""
+
+    back: list[tuple[str, str, str]] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
+    omitted: list[Omitted] = field(default_factory=list)
+    embedded: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What lies on disk beyond the commit; unknown when git could not say."""
+
+    dirty: bool | None = None
+    tree: str | None = None
+    patch: bytes = b""
+    omitted: tuple[Omitted, ...] = ()
+    submodules: tuple[Submodule, ...] = ()
+
+
+def status(place: Place) -> Status:
+    """Ask git which paths differ from the commit, those included that marks in the index hide.
+
+    Raises:
+        ProbeError: git does not answer.
+    """
+    git = place.git
+    links: dict[str, str] = {}
+    assumed, skipped = list[str](), list[str]()
+    for notable in _NOTABLE.findall(git("ls-files", "-v", "-s", "-z")):
+        tag, mode, oid, path = map(os.fsdecode, notable)
+        if mode == _LINK:
+            links[path] = oid
+        if tag.islower():
+            assumed.append(path)
+        if tag in "sS" and os.path.lexists(place.top / path):  # else outside of a sparse checkout
+            skipped.append(path)
+    # Whoever hides a change from `git status` by these marks trains with it all the same.
+    for mark, paths in (("--no-assume-unchanged", assumed), ("--no-skip-worktree", skipped)):
+        if paths:
+            git("update-index", mark, "-z", "--stdin", stdin="\0".join(paths))
+    submodules = "dirty" if place.unsafe else "none"  # git would run in them, with their own configuration
+    said = os.fsdecode(git(*_STATUS, "--untracked-files=all", f"--ignore-submodules={submodules}")).split("\0")[:-1]
+    heads = dict(line[2:].split(" ", 1) for line in said if line.startswith("# "))
+    return Status(
+        commit=None if heads["branch.oid"] == "(initial)" else heads["branch.oid"],
+        branch=None if heads["branch.head"] == "(detached)" else heads["branch.head"],
+        entries=tuple(_entry(line) for line in said if not line.startswith("# ")),
+        links=links,
+    )
+
+
+def _entry(line: str) -> _Entry:
+    """One entry of ``git status --porcelain=v2``, as its manual page lays it out."""
+    if line.startswith("? "):
+        return _Entry(path=line[2:])
+    if line.startswith("1 "):
+        _, _, letters, head, _, mode, oid, _, path = line.split(" ", 8)
+    else:  # unmerged: of the three stages the second is HEAD's
+        _, _, letters, _, head, _, mode, _, oid, _, path = line.split(" ", 10)
+    return _Entry(path=path, head=(head, oid), mode=mode, letters=letters)
+
+
+def _inside(top: Path, exclude: Sequence[Path]) -> Callable[[str], bool]:
+    """Whether a path of the repository is one of ``exclude`` or below; the whole repository never is."""
+    folders = set[str]()
+    for path in exclude:  # a link is excluded itself, and so is what it leads to
+        places = Path(os.path.realpath(path.parent)) / path.name, os.path.realpath(path)
+        folders |= {os.path.relpath(place, top) for place in places}
+    prefixes = tuple(f"{folder}/" for folder in folders if folder != "." and folder.split("/")[0] != "..")
+    return lambda path: f"{path}/".startswith(prefixes)
+
+
+def content(place: Place, status: Status, project: Path, exclude: Sequence[Path], unknown: dict[str, str]) -> Content:
+    """What lies on disk beyond the commit, as tree and patch.
+
+    Args:
+        place: the repository.
+        status: what differs.
+        project: root of the project, whose path is kept out of reasons.
+        exclude: files and folders that count as in HEAD.
+        unknown: takes the reasons for what could not be had.
+    """
+    inside = _inside(place.top, exclude)
+    entries = [
+        entry
+        for entry in status.entries
+        if not inside(entry.path) and (entry.head or "/__pycache__/" not in f"/{entry.path}")
+    ]
+    changes = _sort(place.top, entries, status.links)
+    changes.back.extend((*entry.head, entry.path) for entry in status.entries if entry.head and inside(entry.path))
+    submodules = _submodules(place, status, {entry.path for entry in entries}, changes, unknown)
+    try:
+        tree, patch = _written(place.git, status.commit, changes)
+    except ProbeError as error:
+        unknown |= dict.fromkeys(("code.repository.tree", "code.repository.patch"), refusal(error, project))
+        return Content(dirty=bool(entries), omitted=_folded(changes.omitted), submodules=submodules)
+    dirty = bool(patch or changes.omitted)
+    patch, withheld = without_secrets(patch)
+    sizes = {path: _unfit(place.top / path, TOTAL_LIMIT)[0] for path in withheld}
+    partly = [Omitted(path=path, bytes=sizes[path], reason=why) for path, why in withheld.items()]
+    omitted = _folded([*partly, *changes.omitted])
+    return Content(dirty=dirty, tree=tree, patch=patch, omitted=omitted, submodules=submodules)
+
+
+def _sort(top: Path, entries: Sequence[_Entry], links: Mapping[str, str]) -> _Changes:
+    changes = _Changes()
+    for entry in entries:
+        if entry.head is None:
+            continue
+        replaced = entry.mode == _LINK and entry.path not in links  # a file that gave way to a clone
+        if replaced:
+            changes.embedded.append(f"{entry.path}/")
+        if replaced or entry.mode == _GONE:
+            changes.back.append(("0", "0" * len(entry.head[1]), entry.path))
+            continue
+        size, why = (None, "") if entry.mode == _LINK else _unfit(top / entry.path, TOTAL_LIMIT)
+        if why:
+            changes.back.append((*entry.head, entry.path))
+            changes.omitted.append(Omitted(path=entry.path, bytes=size, reason=why))
+        else:
+            changes.read.append(entry.path)
+    _sort_untracked(top, {entry.path for entry in entries if entry.head is None}, changes)
+    return changes
+
+
+def _sort_untracked(top: Path, paths: set[str], changes: _Changes) -> None:
+    environments = {path.removesuffix("pyvenv.cfg"): 0 for path in paths if path.endswith("/pyvenv.cfg")}
+    total = 0
+    # The shallow first: a folder of thousands must not use up the room of train.py.
+    for path in sorted(paths, key=lambda path: (path.count("/"), path)):
+        if path.endswith("/"):
+            if path not in changes.embedded:
+                changes.embedded.append(path)
+            continue
+        size, why = _unfit(top / path, FILE_LIMIT)
+        environment = next((folder for folder in environments if path.startswith(folder)), None)
+        if environment:
+            environments[environment] += size or 0
+        elif why or total + (size or 0) > TOTAL_LIMIT:
+            why = why or f"untracked files are over {TOTAL_LIMIT // 1_000_000} MB together"
+            changes.omitted.append(Omitted(path=path, bytes=size, reason=why))
+        else:
+            total += size or 0
+            changes.read.append(path)
+    for folder, size in environments.items():
+        changes.omitted.append(Omitted(path=folder.rstrip("/"), bytes=size, reason="an untracked virtual environment"))
+
+
+def _unfit(path: Path, limit: int) -> tuple[int | None, str]:
+    """Size of a file, and why its content cannot be taken; no reason when it can."""
+    try:
+        found = path.lstat()
+    except OSError as error:
+        return None, f"cannot be read: {reason(error)}"
+    if stat.S_ISLNK(found.st_mode):
+        return found.st_size, ""
+    if not stat.S_ISREG(found.st_mode):
+        return None, "is neither a file nor a link"
+    if found.st_size > limit:
+        return found.st_size, f"over {limit // 1_000_000} MB"
+    return found.st_size, "" if os.access(path, os.R_OK) else "cannot be read: permission denied"
+
+
+def _folded(omitted: Sequence[Omitted]) -> tuple[Omitted, ...]:
+    if len(omitted) <= LISTED:
+        return tuple(omitted)
+    folders: dict[str, list[Omitted]] = {}
+    for each in omitted:
+        folders.setdefault(each.path.split("/")[0], []).append(each)
+    return tuple(
+        each[0]
+        if len(each) == 1
+        else Omitted(
+            path=folder,
+            bytes=sum(one.bytes or 0 for one in each),
+            reason=f"{len(each):,} files in this folder, the first of them: {each[0].reason}",
+        )
+        for folder, each in folders.items()
+    )
+
+
+def _submodules(
+    place: Place, status: Status, changed: set[str], changes: _Changes, unknown: dict[str, str]
+) -> tuple[Submodule, ...]:
+    letters = {entry.path: entry.letters for entry in status.entries}
+    found: list[Submodule] = []
+    for path, recorded in status.links.items():
+        commit: str | None = recorded
+        said = letters.get(path, "S...")
+        dirty = None if place.unsafe else said[2:] != ".."
+        if not os.path.lexists(place.top / path / ".git"):
+            commit = dirty = None
+            unknown["code.repository.submodules"] = f"{path} is not checked out"
+        elif said[1] == "C":
+            commit, _ = _nested(place, path)
+        found.append(Submodule(path=path, commit=commit, dirty=dirty))
+        if dirty and path in changed:
+            changes.omitted.append(Omitted(path=path, bytes=None, reason="changes inside of a submodule"))
+    for path in (path.rstrip("/") for path in changes.embedded):
+        commit, dirty = _nested(place, path)
+        found.append(Submodule(path=path, commit=commit, dirty=dirty))
+        changes.omitted.append(Omitted(path=path, bytes=None, reason="a repository of its own"))
+    return tuple(found)
+
+
+def _nested(place: Place, path: str) -> tuple[str | None, bool | None]:
+    """Commit of a repository inside, and whether it holds changes; None for what git would not say."""
+    folder = place.top / path
+    variables = {**place.outer.variables, "GIT_CEILING_DIRECTORIES": str(folder.parent)}  # never this one's answer
+    try:
+        said = os.fsdecode(replace(place.outer, folder=folder, variables=variables)(*_STATUS)).split("\0")[:-1]
+    except ProbeError:
+        return None, None
+    commit = next(line.split(" ")[2] for line in said if line.startswith("# branch.oid "))
+    return (None if commit == "(initial)" else commit), any(not line.startswith("# ") for line in said)
+
+
+def _written(git: Git, commit: str | None, changes: _Changes) -> tuple[str, bytes]:
+    """The tree id of the changes, and the patch that leads there; both in the scratch folder."""
+    if changes.back:
+        lines = (f"{mode} {oid}\t{path}\0" for mode, oid, path in changes.back)
+        git("update-index", "-z", "--index-info", stdin="".join(lines))
+    if changes.read:
+        git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin="\0".join(changes.read))
+    tree = git("write-tree", "--missing-ok").decode().strip()
+    if not (changes.back or changes.read):
+        return tree, b""
+    return tree, git(*_DIFF, commit or _EMPTY_TREES[len(tree)])

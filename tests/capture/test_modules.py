@@ -1,0 +1,140 @@
+"""Loaded code, by modules put where an import would put them and by real scripts."""
+
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from scripts import REPOSITORY, python
+
+from ckptkit.capture import modules as probe
+from ckptkit.record import Module
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Path]:
+    """Write a module and put it where an import would."""
+
+    def loaded(file: Path, source: str) -> Path:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+        module = types.ModuleType(name := f"ckptkit_test_{len(sys.modules)}")
+        module.__file__ = str(file)
+        monkeypatch.setitem(sys.modules, name, module)
+        return file
+
+    return loaded
+
+
+def test_only_the_projects_own_sources_are_modules(tmp_path: Path, load: Callable[[Path, str], Path]) -> None:
+    project = tmp_path / "p"
+    load(project / "pkg" / "model.py", "x = 1\n")
+    load(project / "train.py", "y = 1\n")
+    load(project / "native.so", "")
+    load(project / ".venv" / "lib" / "python3.11" / "site-packages" / "lib.py", "")
+    load(project / "venv2" / "odd" / "lib.py", "")
+    (project / "venv2" / "pyvenv.cfg").touch()
+    load(project / "conda" / "lib" / "lib.py", "")
+    (project / "conda" / "conda-meta").mkdir()
+    load(tmp_path / "p2" / "other.py", "")
+    (tmp_path / "link").symlink_to(project)
+    load(tmp_path / "link" / "linked.py", "")
+    unknown: dict[str, str] = {}
+    assert [module.path for module in probe.modules(project, unknown)] == ["linked.py", "pkg/model.py", "train.py"]
+    assert [module.path for module in probe.modules(tmp_path / "link", unknown)] == [
+        "linked.py",
+        "pkg/model.py",
+        "train.py",
+    ]
+    assert unknown == {}
+
+
+def test_the_main_script_is_a_module_and_ckptkit_is_not(tmp_path: Path) -> None:
+    script = tmp_path / "train"  # an executable script without a suffix
+    script.write_text(
+        "import helper, pathlib\nfrom ckptkit.capture import modules\n"
+        "print(*(module.path for module in modules.modules(pathlib.Path('.'), {})))\n"
+    )
+    (tmp_path / "helper.py").touch()
+    assert python("train", cwd=tmp_path, PYTHONPATH=f"{REPOSITORY}") == "helper.py train\n"
+    (tmp_path / "ckptkit").symlink_to(REPOSITORY / "ckptkit")
+    assert python("train", cwd=tmp_path, PYTHONPATH=f"{tmp_path}") == "helper.py train\n"
+
+
+def digests(load: Callable[[Path, str], Path], file: Path, source: str) -> Module:
+    load(file, source)
+    [module] = probe.modules(file.parent, {})
+    return module
+
+
+def test_syntax_ignores_what_does_not_compute(tmp_path: Path, load: Callable[[Path, str], Path]) -> None:
+    file = tmp_path / "m.py"
+    first = digests(load, file, 'def f(a, b=2):\n    """Doc."""\n    return a + b\n')
+    quiet = digests(
+        load, file, '"""New."""\n# why\n\ndef f(\n    a, b=2,\n):\n    """Other."""\n    return (a + b)  # sum\n'
+    )
+    loud = digests(load, file, 'def f(a, b=2):\n    """Doc."""\n    return a - b\n')
+    assert len({first.sha256, quiet.sha256, loud.sha256}) == 3
+    assert first.syntax == quiet.syntax is not None
+    assert loud.syntax != first.syntax
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("x = None", "x = ''"),
+        ("x = 1", "x = 1.0"),
+        ("x = '1'", "x = b'1'"),
+        ("f(a, *b)", "f(a, b)"),
+        ("x = {**a}", "x = {None: a}"),
+        ("def f():\n    'doc'", "def f():\n    'doc'\n    return 1"),
+        ("def f(a, /): 0", "def f(a): 0"),
+        ("x[1:]", "x[:1]"),
+        ("async def f(): 0", "def f(): 0"),
+        ("del x", "x"),
+    ],
+)
+def test_syntax_tells_different_programs_apart(
+    one: str, two: str, tmp_path: Path, load: Callable[[Path, str], Path]
+) -> None:
+    assert digests(load, tmp_path / "m.py", one).syntax != digests(load, tmp_path / "m.py", two).syntax
+
+
+def test_syntax_is_stable_between_releases(tmp_path: Path, load: Callable[[Path, str], Path]) -> None:
+    found = digests(
+        load, tmp_path / "m.py", 'class A(B):\n    def f(self, *, k: int = 1) -> str:\n        return f"{k!r:>3}"\n'
+    )
+    assert found.syntax == "0b4ced8b072968edb425a224d3511f71d709169533ee9206d840d62faa15dbea"
+
+
+def test_sources_that_cannot_be_parsed_or_read_keep_what_is_known(
+    tmp_path: Path, load: Callable[[Path, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(tmp_path / "broken.py", "def (:\n")
+    load(tmp_path / "deep.py", "x = " + "-" * 20_000 + "1\n")
+    load(tmp_path / "escape.py", 'x = "\\d"\n')  # warned about; warnings are errors here
+    load(tmp_path / "gone.py", "").unlink()
+    unknown: dict[str, str] = {}
+    found = {module.path: module for module in probe.modules(tmp_path, unknown)}
+    assert found["broken.py"].sha256
+    assert (found["broken.py"].syntax, found["deep.py"].syntax) == (None, None)
+    assert found["escape.py"].syntax
+    assert found["gone.py"] == Module(path="gone.py", sha256=None, syntax=None)
+    assert unknown == {"code.modules": "gone.py cannot be read: no such file or directory"}
+    monkeypatch.setattr(probe, "SYNTAX_LIMIT", 16)
+    found = {module.path: module for module in probe.modules(tmp_path, {})}
+    assert found["escape.py"].syntax, "the smallest are looked at first"
+    assert all(module.sha256 for module in found.values() if module.path != "gone.py")
+
+
+def test_stand_ins_among_the_modules_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Trap(types.ModuleType):
+        def __getattr__(self, name: str) -> str:
+            raise AssertionError(name)
+
+    for number, odd in enumerate((None, 3, Trap("trap"), types.SimpleNamespace(__file__=7))):
+        monkeypatch.setitem(sys.modules, f"ckptkit_test_odd_{number}", odd)
+    unknown: dict[str, str] = {}
+    assert probe.modules(tmp_path, unknown) == ()
+    assert unknown == {}

@@ -1,0 +1,349 @@
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from registries import publish
+
+from ckptkit import checkpoint, documents, index, registry
+from ckptkit.errors import CkptkitError
+from ckptkit.rules.verdict import Report
+from ckptkit.verbs import check as module
+from ckptkit.verbs.check import check
+
+WEIGHTS = {"weights.txt": b"0.1 0.2"}
+LARGE = bytes(checkpoint.HASHED_ALWAYS + 1)
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two versions of one model and one of another, below the working directory."""
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "runs"
+    save(root, aliases=["champion"])
+    save(root, files={"weights.bin": LARGE})
+    save(root, "whales")
+    return root
+
+
+def save(root: Path, model: str = "penguins", **given: Any) -> None:
+    """A version without faults, but for its card."""
+    values = {"seed": 7, "lr": 0.3}
+    text = documents.dump_yaml(values).encode()
+    facts: dict[str, Any] = {"files": WEIGHTS, "config__values": values} | given
+    digest = hashlib.sha256(text).hexdigest()
+    publish(root, model, config__sha256=digest, code__environment__requirements=None, **facts)
+
+
+def codes(report: Report) -> set[str]:
+    return {finding.code for finding in report.findings}
+
+
+def damage(root: Path) -> None:
+    """One error: config.yaml of penguins/v0001 is not what was sealed."""
+    config = root / "penguins" / "v0001" / "config.yaml"
+    config.chmod(0o644)
+    config.write_bytes(config.read_bytes() + b"# a word more\n")
+
+
+def test_a_registry_a_model_a_version_and_an_alias(root: Path) -> None:
+    damage(root)
+    whole, model = check("runs"), check("runs/penguins/")
+    version, alias = check("runs/penguins/v0001"), check(root / "penguins" / "@champion")
+    assert (whole.versions, whole.models) == (3, 2)
+    assert (model.versions, model.models) == (2, 1)
+    assert [version.versions, alias.versions] == [1, 1]
+    assert all("CK205" in codes(report) for report in (whole, model, version, alias))
+    assert {finding.path for finding in whole.findings if finding.code == "CK205"} == {
+        "runs/penguins/v0001/config.yaml"
+    }
+    assert list(alias.verdicts) == [f"{root}/penguins/@champion"]
+
+
+def test_nothing_is_checked_twice(root: Path) -> None:
+    damage(root)
+    report = check("runs", "runs/penguins", root / "penguins" / "v0001", "runs/penguins/@champion")
+    assert (report.versions, report.models) == (3, 2)
+    assert [finding.code for finding in report.findings].count("CK205") == 1
+
+
+def test_the_default_root(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(check().verdicts) == ["runs/penguins/v0001", "runs/penguins/v0002", "runs/whales/v0001"]
+    monkeypatch.setenv("CKPTKIT_ROOT", str(tmp_path / "none"))
+    assert check().verdicts == {}
+    assert next(iter(check(root=root).verdicts)) == "runs/penguins/v0001"
+
+
+def test_versions_are_in_the_order_of_their_numbers(root: Path) -> None:
+    folder = root / "penguins"
+    for name in ("v9999", "v10000"):
+        shutil.copytree(folder / "v0001", folder / name)
+    assert [path.split("/")[-1] for path in check("runs/penguins").verdicts] == ["v0001", "v0002", "v9999", "v10000"]
+
+
+@pytest.mark.parametrize("path", ["none", "empty", "empty/file", "runs/none"])
+def test_what_is_not_there_or_not_ours_is_refused(root: Path, tmp_path: Path, path: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "file").touch()
+    with pytest.raises(CkptkitError, match=f"{path} |in {path}") as caught:
+        check(root, path)
+    assert caught.value.hint
+
+
+def test_a_root_that_was_named_and_is_not_there_is_refused(root: Path) -> None:
+    with pytest.raises(CkptkitError, match="elsewhere is no folder"):
+        check(root=root / "elsewhere")
+
+
+def test_select_and_ignore(root: Path) -> None:
+    damage(root)
+    assert codes(check(select=["CK2"])) == {"CK205"}
+    assert codes(check(select=["ck2", "CK701"], ignore=["CK205"])) == {"CK701"}
+    assert codes(check(ignore=["CK7"])) == {"CK205"}
+    with pytest.raises(CkptkitError, match="no rule's code begins with 'CK0'"):
+        check(select=["CK0"])
+
+
+def test_pyproject_selects_and_ignores_with_reasons(root: Path, tmp_path: Path) -> None:
+    damage(root)
+    settings = tmp_path / "pyproject.toml"
+    settings.write_text('[tool.ckptkit.check]\nselect = ["CK2", "CK7"]\nignore = { CK701 = "cards come later" }\n')
+    report = check()
+    assert codes(report) == {"CK205"} | codes(check(select=["CK7"], ignore=["CK701"]))
+    assert report.ignored == {"CK701": 3}
+    assert report.reasons == {"CK701": "cards come later"}
+    assert codes(check(select=["CK205"])) == {"CK205"}
+    settings.write_text("[tool.ckptkit.check.ignore]\nCK = 'all of them'\n")
+    assert codes(check()) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('check = "all"', "is not a table"),
+        ('check = { select = "CK2" }', "is not a list"),
+        ("check = { select = [2] }", "is not a list"),
+        ('check = { ignore = ["CK404"] }', "gives no reasons"),
+        ('check = { ignore = { CK404 = " " } }', "gives no reasons"),
+        ('check = { ignore = { CK0 = "none" } }', "no rule's code begins with 'CK0'"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(root: Path, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.ckptkit]\n{text}\n")
+    with pytest.raises(CkptkitError, match=message):
+        check(root)
+
+
+def test_what_is_ignored_does_not_make_an_axis_complete(root: Path) -> None:
+    damage(root)
+    report = check(ignore=["CK205"])
+    assert report.verdicts["runs/penguins/v0001"]["config"] == "broken"
+    assert report.overall["config"] == "broken"
+    assert check(select=["CK7"]).overall["config"] == "broken"
+
+
+def test_a_deep_check_hashes_large_files(root: Path) -> None:
+    weights = root / "penguins" / "v0002" / "weights.bin"
+    weights.chmod(0o644)
+    weights.write_bytes(LARGE[:-1] + b"x")
+    assert "CK205" not in codes(check())
+    told: list[int] = []
+    expected: list[int] = []
+    report = check(deep=True, progress=told.append, expect=expected.append)
+    assert [finding.where for finding in report.findings if finding.code == "CK205"] == ["weights.bin"]
+    assert len(LARGE) <= sum(told) <= sum(expected)
+
+
+def test_absent_weights_are_a_warning_and_an_error_in_a_deep_check(root: Path) -> None:
+    (root / "whales" / "v0001" / "weights.txt").unlink()
+    quick, deep = check("runs/whales", select=["CK2"]), check("runs/whales", select=["CK2"], deep=True)
+    assert [(finding.code, finding.severity) for finding in quick.findings] == [("CK204", "warning")]
+    assert [(finding.code, finding.severity) for finding in deep.findings] == [("CK204", "error")]
+    assert [quick.failed(strict=False), quick.failed(strict=True), deep.failed(strict=False)] == [False, True, True]
+
+
+def test_no_axis_that_was_observed_late_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "runs", config__observed="declared", compute__observed="at save")
+    report = check()
+    assert report.overall == {"data": "complete", "code": "partial", "config": "partial", "compute": "partial"}
+    late = [finding.message for finding in report.findings if finding.code == "CK408"]
+    assert late == ["config, compute not observed in the run but declared or at save"]
+
+
+def test_every_axis_of_a_version_that_cannot_be_verified_is_broken(root: Path) -> None:
+    (root / "whales" / "v0001" / "SHA256SUMS").unlink()
+    assert set(check("runs/whales").overall.values()) == {"broken"}
+    assert check("runs/whales").verdicts.keys() == {"runs/whales/v0001"}
+
+
+def test_a_version_that_was_sealed_anew_is_found_by_its_event(root: Path) -> None:
+    damage(root)
+    folder = root / "penguins" / "v0001"
+    sums = subprocess.run(
+        ["sh", "-c", "find . -type f ! -name README.md ! -name SHA256SUMS | LC_ALL=C sort | xargs sha256sum"],
+        cwd=folder,
+        capture_output=True,
+        check=True,
+    ).stdout
+    (folder / "SHA256SUMS").chmod(0o644)
+    (folder / "SHA256SUMS").write_bytes(sums)
+    assert codes(check("runs/penguins/v0001", select=["CK2", "CK5", "CK9"])) == {"CK903"}
+
+
+def test_a_version_folder_far_from_its_registry(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "penguins" / "v0001", tmp_path / "my copy")
+    report = check("my copy", select=["CK1", "CK2", "CK9"])
+    assert report.findings == ()
+    assert report.versions == 1
+
+
+def test_folders_that_are_not_ours_are_left_alone(root: Path) -> None:
+    (root / "tensorboard").mkdir()
+    (root / "tensorboard" / "events.out").touch()
+    (root / "loop").symlink_to(".")
+    assert codes(check(ignore=["CK7"])) == set()
+
+
+def test_damage_is_not_told_again_as_a_stale_index(root: Path) -> None:
+    (root / "penguins" / "v0001" / "lineage.json").unlink()
+    assert codes(check(ignore=["CK7"])) == {"CK101"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": "ckptkit/index/1", "models": {"penguins": 3}}'])
+def test_an_index_that_is_none_is_stale(root: Path, text: str) -> None:
+    (root / "index.json").write_text(text)
+    assert codes(check(ignore=["CK7"])) == {"CK909"}
+
+
+JUNK = {
+    "nothing": b"",
+    "binary": bytes(range(256)),
+    "null": b"null",
+    "list": b"[1, 2]",
+    "cut": b'{"schema": "ckptkit/lineage/1", "data"',
+    "deep": b"[" * 100_000,
+    "nearly too deep": b'{"data": ' + b"[" * 960 + b"]" * 960 + b"}",
+    "bomb": b"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b, *d]\n",
+    "front": b"---\n- a list\n---\n",
+}
+FILES = ("lineage.json", "config.yaml", "README.md", "SHA256SUMS", "weights.txt")
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("name", FILES)
+def test_junk_in_a_file_is_a_finding(root: Path, name: str, junk: str) -> None:
+    before = check("runs/penguins/v0001")
+    file = root / "penguins" / "v0001" / name
+    file.chmod(0o644)
+    file.write_bytes(JUNK[junk])
+    report = check("runs/penguins/v0001", deep=True)
+    new = [finding for finding in report.findings if finding not in before.findings]
+    if name != "README.md":
+        assert {(finding.where, finding.code) for finding in new} == {(name, new[0].code)}
+    assert report.failed(strict=False)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("kind", ["fifo", "loop", "endless device", "terminal", "folder"])
+def test_what_is_no_file_is_a_finding_and_nothing_hangs(root: Path, name: str, kind: str) -> None:
+    file = root / "penguins" / "v0001" / name
+    file.unlink()
+    if kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to({"loop": name, "endless device": "/dev/zero", "terminal": "/dev/tty"}[kind])
+    found = [finding for finding in check("runs/penguins/v0001", deep=True).findings if finding.code < "CK7"]
+    assert len(found) == 1, found
+    assert found[0].where == ("" if found[0].code == "CK204" else name)
+
+
+@pytest.mark.timeout(20)
+def test_history_may_be_anything(root: Path) -> None:
+    history = root / "penguins" / "history"
+    os.mkfifo(history / "pipe.json")
+    (history / "folder.json").mkdir()
+    (history / "loop.json").symlink_to("loop.json")
+    (history / "junk.json").write_bytes(bytes(range(256)))
+    assert [finding.where for finding in check(ignore=["CK7"]).findings] == [
+        f"history/{name}.json" for name in ("folder", "junk", "loop", "pipe")
+    ]
+
+
+def test_a_check_writes_nothing(root: Path) -> None:
+    def state() -> list[tuple[str, int, int]]:
+        paths = sorted(root.rglob("*"))
+        return [(str(path), path.lstat().st_mtime_ns, path.lstat().st_mode) for path in paths]
+
+    damage(root)
+    (root / "index.json").unlink()
+    before = state()
+    check(deep=True)
+    assert state() == before
+
+
+def many(root: Path, count: int) -> None:
+    """Further versions of penguins with the bytes of the first."""
+    folder = root / "penguins"
+    digest = registry.read_model(folder).saved["v0001"].digest
+    for number in range(3, count + 1):
+        version = f"v{number:04d}"
+        shutil.copytree(folder / "v0001", folder / version)
+        event = registry.new_event("saved", "penguins", version, digest=digest)
+        (folder / "history" / f"{event.id}.json").write_bytes(documents.dump_json(event.to_dict()))
+    index.write(root, index.build(root))
+
+
+def test_workers_find_what_one_process_finds(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many(root, 12)
+    for number in (1, 7):
+        (root / "penguins" / f"v{number:04d}" / "lineage.json").unlink()
+    alone = check()
+    monkeypatch.setattr(module, "_MANY", 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    told: list[int] = []
+    expected: list[int] = []
+    together = check(progress=told.append, expect=expected.append)
+    assert together == alone
+    assert 0 < sum(told) <= sum(expected)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="whether it is safe to fork cannot be told here")
+def test_an_interrupt_ends_the_workers_too(root: Path) -> None:
+    many(root, 4)
+    script = (
+        "import os, sys, time\n"
+        "def endless(job, progress=None):\n    print(os.getpid(), flush=True)\n    time.sleep(60)\n"
+        "from ckptkit.verbs import check as module\n"
+        "module._MANY = 2\n"
+        "os.sched_getaffinity = lambda _: {0, 1}\n"
+        "module._examine = endless\n"
+        "try:\n    module.check()\nexcept KeyboardInterrupt:\n    sys.exit(130)\n"
+    )
+    home = Path(module.__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(home)},
+    )
+    assert process.stdout is not None
+    worker = int(process.stdout.readline())
+    begun = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert errors == b""
+    assert time.monotonic() - begun < 20
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
