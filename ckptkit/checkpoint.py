@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from ckptkit import disk, documents, hashing, weights
+from ckptkit import disk, documents, hashing, manifest, weights
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Lineage
 
@@ -118,7 +118,7 @@ def read(folder: Path, *, deep: bool = False, progress: hashing.Progress | None 
     """
     entries = dict(_walk(folder))
     small = {path: _bytes(folder / path) for path, entry in entries.items() if _is_small(path, entry)}
-    found = _value(small.get(SUMS), hashing.load_manifest)
+    found = _value(small.get(SUMS), manifest.load)
     sums = found if isinstance(found, Mapping) else {}
     hashed = {
         path: _hash(folder / path, small.get(path), progress)
@@ -329,7 +329,7 @@ class Stage:
 
     def seal(self) -> str:
         """Write SHA256SUMS over all that was staged and return the version's digest; the card is written after it."""
-        data = hashing.dump_manifest(self._sums.items())
+        data = manifest.dump(self._sums.items())
         self.put(SUMS, data)
         del self._sums[SUMS]
         return f"sha256:{hashlib.sha256(data).hexdigest()}"

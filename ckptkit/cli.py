@@ -230,6 +230,9 @@ def _list(options: argparse.Namespace) -> int:
         columns=[name.strip() for word in options.columns for name in word.split(",") if name.strip()],
         tags=_pairs(options.tag, "--tag", "write --tag purpose=baseline"),
     )
+    if options.csv:
+        for ref, words in table.unreadable.items():
+            _fail(f"warning: {ref}: {words}", FINE)
     if options.json:
         _print_json(versions.rows(table))
     elif options.csv:
@@ -243,14 +246,14 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
-    from ckptkit.report import versions
+    from ckptkit.report import screen
     from ckptkit.verbs.show import show
 
     shown = show(options.ref, root=options.root)
     if options.json:
-        _print_json(versions.shown_document(shown))
+        _print_json(screen.shown_document(shown))
     else:
-        print(versions.screen(shown, now=datetime.now(UTC), colour=_is_coloured()))
+        print(screen.screen(shown, now=datetime.now(UTC), colour=_is_coloured()))
     return FINE
 
 
@@ -258,7 +261,9 @@ def _path(options: argparse.Namespace) -> int:
     from ckptkit.verbs.path import path
 
     with _Bar() as bar:
-        found = path(options.ref, options.file, root=options.root, verify=options.verify, progress=bar)
+        found = path(
+            options.ref, options.file, root=options.root, verify=options.verify, progress=bar, expect=bar.expect
+        )
     print(found)
     return FINE
 

@@ -182,6 +182,11 @@ def lock(path: Path, seconds: float = 300) -> Iterator[bool]:
         held.release()
 
 
+def expand(path: str | os.PathLike[str]) -> Path:
+    """The path with ``~`` as the home folder; that of a user who is not there stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises for an unknown user
+
+
 def project_root(start: Path) -> Path | None:
     """The nearest folder at or above ``start`` that holds pyproject.toml or .git; None without one."""
     for folder in (start, *start.parents):

@@ -27,7 +27,7 @@ def load_json(data: bytes) -> Any:  # noqa: ANN401 - JSON has no narrower type
     """
     try:
         text = data.decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite_float)
     except UnicodeDecodeError as error:
         raise FormatError(f"is not UTF-8 text (byte {error.start + 1})") from None
     except json.JSONDecodeError as error:
@@ -61,6 +61,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
         raise FormatError(f"the key {twice!r} stands twice in one object", "keep one of them")
     return found
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise FormatError(f"{text} is beyond the numbers that a computer holds", 'write it as a string: "Infinity"')
+    return number
 
 
 def _refuse_constant(name: str) -> None:

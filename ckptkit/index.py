@@ -81,12 +81,12 @@ def add(
 
 def summarise(folder: Path, event: str | None) -> dict[str, Any]:
     """One version's line of the index, read from its folder; see ``summary``."""
-    digest = None
+    digest, name = None, checkpoint.SUMS
     try:
-        digest = _digest(folder)
+        digest, name = _digest(folder), checkpoint.LINEAGE
         return summary(event, digest, checkpoint.read_lineage(folder))
     except FormatError as error:
-        return summary(event, digest, error.message)
+        return summary(event, digest, f"{name}: {error.message}")
 
 
 def summary(event: str | None, digest: str | None, lineage: Lineage | str) -> dict[str, Any]:
@@ -168,12 +168,31 @@ def _is_current(root: Path, stored: Any) -> bool:  # noqa: ANN401 - whatever JSO
         }:
             return False
         return all(
-            part["history"] == _history(root / name)
+            _is_whole(part)
+            and part["history"] == _history(root / name)
             and set(part["versions"]) == {item for item in os.listdir(root / name) if names.folder_number(item)}
             for name, part in stored["models"].items()
         )
     except (OSError, KeyError, TypeError, AttributeError):
         return False
+
+
+def _is_whole(part: Mapping[str, Any]) -> bool:
+    """Whether a model's part has the shape that ``describe`` gives it: people and merges edit files."""
+    return (
+        isinstance(part["last"], int)
+        and all(isinstance(word, str) for key in ("aliases", "heads") for word in part[key].values())
+        and all(
+            isinstance(summary["event"], str | None)
+            and (
+                isinstance(summary["unreadable"], str) and isinstance(summary["digest"], str | None)
+                if "unreadable" in summary
+                else isinstance(summary["digest"], str)
+                and all(isinstance(summary[key], dict) for key in ("tags", "metrics", "splits", "config"))
+            )
+            for summary in part["versions"].values()
+        )
+    )
 
 
 def dump(index: Mapping[str, Any]) -> bytes:
@@ -196,24 +215,33 @@ def _line(value: object) -> str:
 def write(root: Path, index: Mapping[str, Any]) -> None:
     """Put index.json and README.md in place, each by one rename; unchanged ones are left untouched.
 
+    A README.md that ckptkit did not write stays: the root may be somebody's project.
+
     Raises:
         OSError: the disk is full or refuses.
     """
     disk.replace(root / registry.INDEX, dump(index))
-    disk.replace(root / registry.README, readme(index).encode())
+    if is_own_readme(root / registry.README):
+        disk.replace(root / registry.README, readme(index).encode("utf-8", "backslashreplace"))
+
+
+def is_own_readme(path: Path) -> bool:
+    """Whether the README.md of a root is ckptkit's to write: not there, or begun as ckptkit begins it."""
+    if not os.path.lexists(path):
+        return True
+    try:
+        return disk.read_regular(path).startswith(_HEADING.encode())
+    except FormatError:
+        return False
 
 
 _NEWEST = 3
+_HEADING = "# Registered models\n\nWritten by ckptkit"
 
 
 def readme(index: Mapping[str, Any]) -> str:
     """The registry for people: for each model the versions with an alias and the newest ones."""
-    lines = [
-        "# Registered models",
-        "",
-        "Written by ckptkit from the folders beside it; `ckptkit index` writes it again.",
-        "",
-    ]
+    lines = [f"{_HEADING} from the folders beside it; `ckptkit index` writes it again.", ""]
     for name, model in index["models"].items():
         versions = model["versions"]
         shown = {*model["aliases"].values(), *list(versions)[-_NEWEST:]} & set(versions)

@@ -564,7 +564,7 @@ class Event(Record):
     time: Time
     kind: str
     model: ModelName
-    version: VersionName | None
+    version: VersionName | None = None
     digest: Digest | None = None
     alias: Annotated[str, Form(r"[A-Za-z0-9_-]{1,128}")] | None = None
     previous: str | None = None

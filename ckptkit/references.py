@@ -1,13 +1,58 @@
 """References: from what a person types to the version that it names."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, disk, names
+from ckptkit import checkpoint, disk, names, registry
+from ckptkit import index as derived
+from ckptkit.checkpoint import Unreadable
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
+from ckptkit.record import Event
 from ckptkit.registry import Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A version that a reference names, its aliases by name, and its ``saved`` event; None where it has none."""
+
+    version: Version
+    aliases: tuple[str, ...]
+    saved: Event | None
+
+
+def find(ref: str, *, root: Path, cwd: Path) -> Found:
+    """The version that a reference names, and what the model's history says of it. A path needs no registry.
+
+    Args:
+        ref: see ``resolve``.
+        root: the registry root.
+        cwd: what a relative path is relative to.
+
+    Raises:
+        CkptkitError: it is no reference.
+        NotFoundError: it names nothing, or there is no registry.
+    """
+    known: Mapping[str, Any] = {"models": {}} if is_path(ref) else derived.load(root)
+    version = resolve(root, known, ref, cwd=cwd)
+    name, part = version.path.name, known["models"].get(version.path.parent.name)
+    if part is None:
+        model = registry.read_model(version.path.parent)
+        aliases, saved = model.aliases, model.saved.get(name)
+    else:
+        identity = part["versions"][name]["event"]
+        event = registry.read_event(version.path.parent / registry.HISTORY / f"{identity}.json")
+        aliases, saved = part["aliases"], None if isinstance(event, Unreadable) else event
+    borne = tuple(sorted(alias for alias, target in aliases.items() if target == name))
+    return Found(version=version, aliases=borne, saved=saved)
+
+
+def is_path(ref: str) -> bool:
+    """Whether a reference is the path of a version folder."""
+    return ref[:1] in {".", "/", "~"}
 
 
 def resolve(root: Path, index: Mapping[str, Any], ref: str, *, cwd: Path) -> Version:
@@ -23,8 +68,8 @@ def resolve(root: Path, index: Mapping[str, Any], ref: str, *, cwd: Path) -> Ver
         CkptkitError: it is no reference.
         NotFoundError: it names nothing.
     """
-    if ref[:1] in {".", "/", "~"}:
-        return _at_path(cwd / Path(ref).expanduser())
+    if is_path(ref):
+        return _at_path(cwd / disk.expand(ref))
     if ref.startswith("sha256:"):
         return _by_digest(root, index, ref)
     name, mark, rest = _split(ref)
@@ -73,8 +118,11 @@ def _version(root: Path, name: str, version: str, summary: Mapping[str, Any]) ->
 
 
 def _at_path(path: Path) -> Version:
-    folder = path.resolve()
-    if not folder.is_dir():
+    try:
+        folder = Path(os.path.realpath(path))  # Path.resolve raises on a loop of links
+    except ValueError:  # a NUL in the name
+        raise NotFoundError(f"no folder {str(path)!r}", "give the path of a version folder") from None
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
         raise NotFoundError(f"no folder {path}", "give the path of a version folder, such as ./runs/penguins/v0001")
     try:
         sums = disk.read_regular(folder / checkpoint.SUMS)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ckptkit import checkpoint, disk, documents, names
 from ckptkit.checkpoint import Unreadable
-from ckptkit.errors import CkptkitError, FormatError
+from ckptkit.errors import CkptkitError, FormatError, NotFoundError
 from ckptkit.record import EVENT, Event
 
 HOME = ".ckptkit"
@@ -119,14 +119,14 @@ def default_root(explicit: str | os.PathLike[str] | None, cwd: Path) -> Path:
         CkptkitError: pyproject.toml cannot be read, or its ``root`` is not a string.
     """
     if explicit is not None:
-        return cwd / Path(explicit).expanduser()
+        return cwd / disk.expand(explicit)
     if os.environ.get("CKPTKIT_ROOT"):
-        return cwd / Path(os.environ["CKPTKIT_ROOT"]).expanduser()
+        return cwd / disk.expand(os.environ["CKPTKIT_ROOT"])
     table = disk.settings(cwd)
     if "root" in table:
         if not isinstance(table["root"], str) or not table["root"]:
             raise CkptkitError("[tool.ckptkit] root in pyproject.toml is not a path", 'write root = "runs"')
-        return Path(table["folder"]) / Path(table["root"]).expanduser()
+        return Path(table["folder"]) / disk.expand(table["root"])
     return (disk.project_root(cwd) or cwd) / "runs"
 
 
@@ -134,11 +134,14 @@ def models(root: Path) -> Iterator[Model]:
     """All models of a registry by name; folders that are not ckptkit's are passed over.
 
     Raises:
+        NotFoundError: there is no such folder.
         CkptkitError: ``root`` cannot be listed.
     """
     try:
         listed = sorted(os.listdir(root))
-    except OSError as error:
+    except FileNotFoundError:
+        raise NotFoundError(f"no registry at {root}", "name its root with --root DIR") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise CkptkitError(f"{root}: {disk.reason(error)}", "name a registry root with --root DIR") from error
     for name in listed:
         if not name.startswith(".") and is_model(root / name):
@@ -241,8 +244,18 @@ def require_root(root: Path) -> None:
     place = next(folder for folder in (root, *root.parents) if os.path.lexists(folder))
     if not place.is_dir():
         raise CkptkitError(f"the registry root {root} is not a folder", "give another one with --root DIR")
+    if place == root and not os.path.lexists(root / HOME) and not _is_free(root / INDEX):
+        raise CkptkitError(f"{root} holds an {INDEX} that is not ckptkit's", "give another one with --root DIR")
     if not os.access(place, os.W_OK | os.X_OK):
         raise CkptkitError(f"the registry root {root} cannot be written", "give another one with --root DIR")
+
+
+def _is_free(path: Path) -> bool:
+    """Whether an index may be written there: nothing is there yet, or one of ours."""
+    try:
+        return not os.path.lexists(path) or b'"ckptkit/index/' in disk.read_regular(path)
+    except FormatError:
+        return False
 
 
 def open_root(root: Path) -> None:

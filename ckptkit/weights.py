@@ -1,20 +1,19 @@
 """What the headers of saved files say: format, dtypes, counts, dangers. Never unpickles, never reads the numbers."""
 
 import io
+import math
 import os
 import re
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
-from ckptkit import disk, documents
+from ckptkit import disk, documents, pickles
 from ckptkit.errors import FormatError
 
 if TYPE_CHECKING:
-    import pickletools
     import zipfile
 
 
@@ -82,15 +81,11 @@ _PICKLE = re.compile(rb"\x80[\x00-\x05]")
 _COMPRESSED = (b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"BZh", b"\xfd7zXZ\x00")
 _LZ4 = b"\x04\x22\x4d\x18"
 _PICKLES = frozenset([".pkl", ".pickle", ".joblib"])
-_CLAIMS = {
-    ".npy": "npy",
-    ".npz": "npz",
-    ".gguf": "gguf",
-    ".h5": "hdf5",
-    ".hdf5": "hdf5",
-    ".pt": "torch",
-    ".pth": "torch",
-}
+_CONTENT = 16 << 20  # bytes of a pickle inside a zip or a compressed file
+_CLAIMS = (
+    {".npy": "npy", ".npz": "npz", ".gguf": "gguf", ".h5": "hdf5", ".hdf5": "hdf5"}  # by extension
+    | {".pt": "torch", ".pth": "torch"}
+)
 
 
 def _read(raw: _Bounded, file: io.BufferedReader, size: int, suffix: str) -> Header:
@@ -105,18 +100,21 @@ def _read(raw: _Bounded, file: io.BufferedReader, size: int, suffix: str) -> Hea
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip(raw, file, suffix)
     if head.startswith(b"GGUF"):
-        return _gguf(head, size)
+        version = int.from_bytes(head[4:8], "little")
+        if version not in {1, 2, 3} or size < 24:  # noqa: PLR2004 - magic, version and two counts
+            raise FormatError(f"is broken or of an unknown version of GGUF: {version}")
+        return Header(format="gguf")
     if any(head.startswith(_HDF5, start) for start in (0, 512, 1024, 2048)):
         return Header(format="hdf5")
     return _pickle_like(file, head, suffix)
 
 
 def _pickle_like(file: IO[bytes], head: bytes, suffix: str) -> Header:
-    if head.startswith(_COMPRESSED) and (suffix in _PICKLES or _PICKLE.match(_beginning(head))):
+    if head.startswith(_COMPRESSED) and (suffix in _PICKLES or _begins_pickle(head)):
         return _compressed(file, suffix)
     if head.startswith(_LZ4) and suffix in _PICKLES:
         unknown = "is compressed with lz4, so that what it imports is unknown"
-        return Header(format=_pickle_format(suffix), dangers=(_RUNS_CODE, unknown))
+        return Header(format="joblib" if suffix == ".joblib" else "pickle", dangers=(pickles.RUNS_CODE, unknown))
     if _PICKLE.match(head) or suffix in _PICKLES:
         return _pickle(file, suffix)
     if suffix in _CLAIMS:
@@ -222,9 +220,7 @@ def _array(file: IO[bytes], size: int) -> tuple[object, int]:
     header = ast.literal_eval(file.read(length).decode("utf-8" if magic[6] == 3 else "latin-1").strip())  # noqa: PLR2004
     if not isinstance(header, dict) or not {"descr", "shape"} <= set(header) or not _sizes(list(header["shape"])):
         raise FormatError("is broken: an array's header lacks its shape or dtype")
-    descr, count = header["descr"], 1
-    for each in header["shape"]:
-        count *= each
+    descr, count = header["descr"], math.prod(header["shape"])
     found = _DESCR.fullmatch(descr) if isinstance(descr, str) else None
     if isinstance(descr, str) and found is None:
         raise FormatError(f"is broken: unknown dtype {_shown(descr)}")
@@ -271,41 +267,9 @@ def _zip(raw: _Bounded, file: io.BufferedReader, suffix: str) -> Header:
         return _torch(archive, pickled[0]) if pickled else Header(format="other")
 
 
-def _gguf(head: bytes, size: int) -> Header:
-    version = int.from_bytes(head[4:8], "little")
-    if version not in {1, 2, 3} or size < 24:  # noqa: PLR2004 - magic, version and two counts
-        raise FormatError(f"is broken or of an unknown version of GGUF: {version}")
-    return Header(format="gguf")
-
-
-_RUNS_CODE = "is a pickle: loading it runs code"
-_OPCODES = 1_000_000  # about a second
-_CONTENT = 16 << 20  # bytes of a pickle inside a zip or a compressed file
-_STORAGES = (
-    {"Double": ("F64", 8), "Float": ("F32", 4), "Half": ("F16", 2), "BFloat16": ("BF16", 2), "Bool": ("BOOL", 1)}
-    | {"Long": ("I64", 8), "Int": ("I32", 4), "Short": ("I16", 2), "Char": ("I8", 1), "Byte": ("U8", 1)}
-    | {"ComplexFloat": ("C64", 8), "ComplexDouble": ("C128", 16)}
-)
-_LEGACY_TORCH = 0x1950A86A20F9469CFC6C  # the first of five pickles that begin such a file
-# What rebuilding tensors and arrays takes, and no more.
-_HARMLESS = re.compile(
-    r"collections\.(OrderedDict|Counter|deque)|_codecs\.encode|joblib\.numpy_pickle\.NumpyArrayWrapper"
-    r"|(builtins|__builtin__)\.(set|frozenset|complex|bytearray|slice|range)"
-    r"|numpy\.(ndarray|dtype)|numpy\._?core\.(multiarray\.(_reconstruct|scalar)|numeric\._frombuffer)"
-    r"|torch\._utils\._rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state|qtensor)"
-    r"|torch\.nn\.parameter\.Parameter|torch\.serialization\._get_layout|torch\.(Size|device)"
-    r"|torch\.(\w+Storage|storage\.(Untyped|Typed)Storage)"
-    r"|torch\.(float|bfloat|complex|u?int|q?u?int)\d+(_\w+)?|torch\.bool"
-)
-
-
-def _pickle_format(suffix: str) -> str:
-    return "joblib" if suffix == ".joblib" else "pickle"
-
-
 def _pickle(file: IO[bytes], suffix: str, *, cut: bool = False) -> Header:
     """The header of a pickle; with ``cut``, ``file`` holds its beginning only."""
-    found, fault, kind = _Imports(), "", _pickle_format(suffix)
+    found, fault, kind = pickles.Imports(), "", "joblib" if suffix == ".joblib" else "pickle"
     try:
         whole = found.read(file)
     except _TooMuchError:
@@ -321,171 +285,31 @@ def _pickle(file: IO[bytes], suffix: str, *, cut: bool = False) -> Header:
     return Header(format="torch" if found.legacy_torch else kind, dangers=found.dangers(whole=whole))
 
 
+def _begins_pickle(packed: bytes) -> bool:
+    try:
+        return bool(_PICKLE.match(pickles.inflate(packed, 2)))
+    except Exception:  # noqa: BLE001 - each module has its own for what is not compressed after all
+        return False
+
+
 def _compressed(file: IO[bytes], suffix: str) -> Header:
     packed = file.read(_CONTENT)
-    content = _inflate(packed, _CONTENT)
+    content = pickles.inflate(packed, _CONTENT)
     cut = len(packed) == _CONTENT or len(content) == _CONTENT
     return _pickle(io.BytesIO(content), suffix, cut=cut)
-
-
-def _beginning(packed: bytes) -> bytes:
-    try:
-        return _inflate(packed, 2)
-    except Exception:  # noqa: BLE001 - each module has its own for what is not compressed after all
-        return b""
-
-
-def _inflate(data: bytes, most: int) -> bytes:
-    if data.startswith(b"BZh"):
-        import bz2
-
-        return bz2.BZ2Decompressor().decompress(data, most)
-    if data.startswith(b"\xfd7zXZ"):
-        import lzma
-
-        return lzma.LZMADecompressor(memlimit=128 << 20).decompress(data, most)
-    import zlib
-
-    return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(data, most)  # 32: gzip or zlib, by its header
 
 
 def _torch(archive: "zipfile.ZipFile", pickled: "zipfile.ZipInfo") -> Header:
     with archive.open(pickled) as file:
         content = file.read(_CONTENT)
-    found = _Imports()
+    found = pickles.Imports()
     whole = found.read(io.BytesIO(content)) if len(content) == pickled.file_size else False
     sizes = {info.filename: info.file_size for info in archive.infolist()}
     folder = pickled.filename.removesuffix("data.pkl")
     counts = []
-    for key, (storage, count) in found.storages.items():
-        dtype, width = _STORAGES.get(storage, ("", 0))
+    for key, (dtype, width, count) in found.storages.items():
         if not dtype or sizes.get(f"{folder}data/{key}") != count * width:
             whole = False
         counts.append((dtype, count))
     dangers = found.dangers(whole=whole)
     return _counted("torch", counts, dangers) if whole else Header(format="torch", dangers=dangers)
-
-
-class _Imports:
-    """What a pickle would import, learnt from its opcodes alone.
-
-    ``recent`` is the top of the stack as far as it is known: strings, small integers, None for anything else. A name
-    that is not spelled out where it is used counts as hidden, so that tricks with the stack raise the alarm.
-    """
-
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-        self.storages: dict[object, tuple[str, int]] = {}
-        self.legacy_torch = False
-        self._recent: deque[object] = deque(maxlen=5)
-        self._tuple: tuple[object, ...] = ()
-        self._memo: dict[object, object] = {}
-
-    def read(self, file: IO[bytes]) -> bool:
-        """Read one pickle, or the five of an old torch file; False where it is too long to read to its end."""
-        left = _OPCODES
-        for number in range(5):
-            for name, argument in _opcodes(file):
-                left -= 1
-                if not left:
-                    return False
-                self._take(name, argument)
-            self.legacy_torch = self.legacy_torch or (number == 0 and self._top == _LEGACY_TORCH)
-            if not self.legacy_torch:
-                break
-        return True
-
-    @property
-    def _top(self) -> object:
-        return self._recent[-1] if self._recent else None
-
-    def _take(self, name: str, argument: object) -> None:
-        if name in {"MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"}:
-            self._memo[len(self._memo) if name == "MEMOIZE" else argument] = self._top
-        elif name not in {"PROTO", "FRAME", "STOP"}:
-            self._recent.append(self._pushed(name, argument))
-
-    def _pushed(self, name: str, argument: object) -> object:
-        if name in {"GLOBAL", "INST"}:
-            return self._import(str(argument).replace(" ", ".", 1))
-        if name == "STACK_GLOBAL":
-            words = [*self._recent][-2:]
-            spelled = len(words) == 2 and all(isinstance(word, str) for word in words)  # noqa: PLR2004 - module, name
-            return self._import(".".join(map(str, words)) if spelled else "a hidden name")
-        if name in {"EXT1", "EXT2", "EXT4"}:
-            return self._import(f"the extension {argument}")
-        if name in {"GET", "BINGET", "LONG_BINGET"}:
-            return self._memo.get(argument)
-        if name == "TUPLE":
-            self._tuple = tuple(self._recent)
-        elif name == "BINPERSID":
-            self._store()
-        return argument if isinstance(argument, str | int) and name != "PERSID" else None
-
-    def _import(self, name: str) -> str:
-        self.names.add(name)
-        return name
-
-    def _store(self) -> None:
-        """Note a storage, that torch refers to by ``("storage", type, key, device, number of elements)``."""
-        match self._tuple:
-            case ("storage", str(kind), key, _, int(count)):
-                self.storages[key] = (kind.removeprefix("torch.").removesuffix("Storage"), count)
-            case _:
-                self.storages[None] = ("", 0)
-
-    def dangers(self, *, whole: bool) -> tuple[str, ...]:
-        """The dangers of loading this pickle."""
-        out = [_RUNS_CODE]
-        foreign = sorted(ascii(name)[1:-1] for name in self.names if not _HARMLESS.fullmatch(name))
-        if foreign:
-            more = f" and {len(foreign) - 10} more" if len(foreign) > 10 else ""  # noqa: PLR2004 - a line's worth
-            out.append(f"imports more than arrays need: {', '.join(name[:100] for name in foreign[:10])}{more}")
-        if not whole:
-            out.append("could not be read to its end, so that it may import more")
-        return tuple(out)
-
-
-@cache
-def _table() -> "Mapping[str, pickletools.OpcodeInfo]":
-    import pickletools
-
-    return {opcode.code: opcode for opcode in pickletools.opcodes}
-
-
-def _opcodes(file: IO[bytes]) -> Iterator[tuple[str, object]]:
-    """Name and argument of each opcode up to STOP; long arguments are passed over."""
-    import pickletools
-
-    widths = {
-        pickletools.TAKEN_FROM_ARGUMENT1: 1,
-        pickletools.TAKEN_FROM_ARGUMENT4: 4,
-        pickletools.TAKEN_FROM_ARGUMENT4U: 4,
-        pickletools.TAKEN_FROM_ARGUMENT8U: 8,
-    }
-    name = ""
-    while name != "STOP":
-        code = file.read(1)
-        if not code:
-            raise EOFError("it breaks off")
-        opcode = _table().get(code.decode("latin-1"))
-        if opcode is None:
-            raise ValueError(f"there is no opcode {code!r}")
-        name = opcode.name
-        if opcode.arg is None:
-            yield name, None
-        elif opcode.arg.n in widths:
-            yield name, _argument(file, widths[opcode.arg.n], name)
-        else:
-            yield name, opcode.arg.reader(file)
-
-
-def _argument(file: IO[bytes], width: int, name: str) -> str | int | None:
-    length = int.from_bytes(file.read(width), "little")
-    if length > 4096:  # noqa: PLR2004 - longer than any name
-        file.seek(length, os.SEEK_CUR)
-        return None
-    data = file.read(length)
-    if name == "LONG1":
-        return int.from_bytes(data, "little", signed=True)
-    return data.decode("utf-8", "backslashreplace") if name.endswith(("UNICODE", "UNICODE8", "STRING")) else None

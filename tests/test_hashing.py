@@ -4,18 +4,14 @@ import os
 import re
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from ckptkit import hashing
+from ckptkit import hashing, manifest
 from ckptkit.errors import CkptkitError, FormatError
 
 ONE_LINER = "find -L . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum"
@@ -87,87 +83,13 @@ def test_tree_is_what_the_one_liner_prints(strange: Path) -> None:
     assert found.bytes == sum(len(name) * number for number, name in enumerate(NAMES)) + hashing.LARGE + 16 + 6 + len(
         b"a/b/c/d"
     ) * NAMES.index(b"a/b/c/d")
-    assert hashing.load_manifest(expected) == {entry.path: entry.sha256 for entry in found.entries}
+    assert manifest.load(expected) == {entry.path: entry.sha256 for entry in found.entries}
 
 
 @gnu
 def test_sha256sum_checks_a_manifest(strange: Path, tmp_path: Path) -> None:
     write(tmp_path / "SUMS", hashing.tree(strange).text)
     run("sha256sum -c --strict --quiet ../SUMS", strange)
-
-
-names = st.lists(
-    st.binary(min_size=1, max_size=12).filter(lambda name: not {b"\0", b"/"} & {*map(bytes, zip(name, strict=True))}),
-    min_size=1,
-    max_size=4,
-).filter(lambda parts: not {b".", b".."} & {*parts})
-paths = names.map(lambda parts: os.fsdecode(b"/".join(parts)))
-digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
-
-
-@settings(deadline=None)
-@given(st.dictionaries(paths, digests, max_size=6))
-def test_load_is_the_inverse_of_dump(entries: dict[str, str]) -> None:
-    data = hashing.dump_manifest(entries.items())
-    assert hashing.load_manifest(data) == entries
-    assert hashing.dump_manifest(hashing.load_manifest(data).items()) == data
-    assert list(hashing.load_manifest(data)) == sorted(entries, key=os.fsencode)
-
-
-@settings(deadline=None)
-@given(st.dictionaries(paths, digests, min_size=1, max_size=3), st.data())
-def test_whatever_loads_dumps_to_the_same_lines(entries: dict[str, str], data: st.DataObject) -> None:
-    text = bytearray(hashing.dump_manifest(entries.items()))
-    text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        found = hashing.load_manifest(bytes(text))
-    except FormatError:
-        return
-    again = hashing.dump_manifest(found.items())
-    assert sorted(again.split(b"\n")) == sorted(re.sub(rb"(?m)^(\\?[0-9a-f]{64}) \*", rb"\1  ", text).split(b"\n"))
-
-
-HEX = b"0" * 64
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        (HEX + b" ./a", "not of the form"),
-        (HEX + b"  a", "not of the form"),
-        (HEX.upper().replace(b"0", b"A") + b"  ./a", "not of the form"),
-        (HEX[1:] + b"  ./a", "not of the form"),
-        (b"", "not of the form"),
-        (HEX + b"  ./", "not of the form"),
-        (HEX + b"  ./a\0b", "not of the form"),
-        (HEX + b"  ./a\r", "CR LF"),
-        (HEX + b"  ./a\rb", "backslashes"),
-        (HEX + b"  ./a\\b", "backslashes"),
-        (b"\\" + HEX + b"  ./a", "backslashes"),
-        (b"\\" + HEX + b"  ./a\\tb", "backslashes"),
-        (b"\\" + HEX + b"  ./a\\", "backslashes"),
-        (HEX + b"  ./../a", "not plainly below"),
-        (HEX + b"  ./a/../b", "not plainly below"),
-        (HEX + b"  .//etc/passwd", "not plainly below"),
-        (HEX + b"  ./a//b", "not plainly below"),
-        (HEX + b"  ././a", "not plainly below"),
-        (HEX + b"  ./a/", "not plainly below"),
-        (HEX + b"  ./first", "stands twice"),
-        (HEX + b" *./first", "stands twice"),
-    ],
-)
-def test_load_names_the_line_that_is_wrong(line: bytes, words: str) -> None:
-    with pytest.raises(FormatError, match=words) as caught:
-        hashing.load_manifest(HEX + b"  ./first\n" + line + b"\n")
-    assert caught.value.line == 2
-
-
-def test_load_takes_binary_mode_and_refuses_a_cut_line() -> None:
-    assert hashing.load_manifest(HEX + b" *./a\n") == {"a": HEX.decode()}
-    assert hashing.load_manifest(b"") == {}
-    with pytest.raises(FormatError, match="cut off") as caught:
-        hashing.load_manifest(HEX + b"  ./a\n" + HEX + b"  ./b")
-    assert caught.value.line == 2
 
 
 @pytest.mark.parametrize("size", [0, 1, hashing.LARGE - 1, hashing.LARGE, hashing.LARGE + 7, 1 << 20, (1 << 20) - 1])
@@ -290,9 +212,6 @@ def test_one_bad_large_file_stops_the_others(tmp_path: Path) -> None:
     assert threading.active_count() == threads
 
 
-# -- copies
-
-
 def test_copy_hashes_what_it_copies(tmp_path: Path) -> None:
     data = os.urandom((2 << 20) + 5)
     source, done = write(tmp_path / "source", data), list[int]()
@@ -340,154 +259,6 @@ def test_copy_to_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=here, check=False)
     assert done.returncode == errno.EFBIG
     assert os.listdir(tmp_path) == ["source"]
-
-
-# -- the cache
-
-
-@pytest.fixture(scope="module")
-def aged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with files old enough for the cache to trust them; their ctime cannot be set."""
-    folder = tmp_path_factory.mktemp("aged")
-    for name in ("file", "touched", "rewritten"):
-        os.utime(write(folder / name), ns=(10**18, 10**18))
-    write(folder / "large", b"x" * (hashing.LARGE + 1))
-    time.sleep(2.05)
-    return folder
-
-
-def planted(folder: Path, path: Path) -> None:
-    """Change what the cache says of ``path``, to see whether it is asked."""
-    with sqlite3.connect(folder / hashing.Cache.NAME) as connection:
-        done = connection.execute(
-            "UPDATE files SET sha256 = ? WHERE path = ?", (b"\1" * 32, os.fsencode(os.path.realpath(path)))
-        )
-        assert done.rowcount == 1
-    connection.close()
-
-
-PLANTED = "01" * 32
-X = hashlib.sha256(b"x").hexdigest()
-
-
-def test_an_unchanged_file_is_not_read_again(aged: Path, tmp_path: Path) -> None:
-    with hashing.Cache(tmp_path) as cache:
-        first = hashing.tree(aged, cache=cache)
-    for entry in first.entries:
-        planted(tmp_path, aged / entry.path)
-    (tmp_path / "link").symlink_to(aged)
-    with hashing.Cache(tmp_path) as cache:
-        assert hashing.file_sha256(tmp_path / "link" / "file", cache=cache) == PLANTED
-        assert {entry.sha256 for entry in hashing.tree(tmp_path / "link", cache=cache).entries} == {PLANTED}
-        os.utime(aged / "touched", ns=(1, 1))
-        assert hashing.file_sha256(aged / "touched", cache=cache) == X
-    assert hashing.tree(aged) == first
-
-
-def test_progress_counts_what_the_cache_knows(aged: Path, tmp_path: Path) -> None:
-    for _ in range(2):
-        done: list[int] = []
-        with hashing.Cache(tmp_path) as cache:
-            assert hashing.tree(aged, cache=cache, progress=done.append).bytes == sum(done) > hashing.LARGE
-
-
-def test_a_file_just_written_is_not_remembered(tmp_path: Path) -> None:
-    path = write(tmp_path / "file")
-    os.utime(path, (1, 1))  # the mtime alone proves nothing
-    with hashing.Cache(tmp_path / "cache") as cache:
-        hashing.file_sha256(path, cache=cache)
-    rows = sqlite3.connect(tmp_path / "cache" / hashing.Cache.NAME)
-    assert rows.execute("SELECT count(*) FROM files").fetchone() == (0,)
-    rows.close()
-
-
-def test_a_change_of_the_same_size_and_mtime_is_seen(aged: Path, tmp_path: Path) -> None:
-    path = aged / "rewritten"
-    with hashing.Cache(tmp_path) as cache:
-        hashing.file_sha256(path, cache=cache)
-    path.write_bytes(b"y")
-    os.utime(path, ns=(10**18, 10**18))
-    with hashing.Cache(tmp_path) as cache:
-        assert hashing.file_sha256(path, cache=cache) == hashlib.sha256(b"y").hexdigest()
-
-
-def test_where_the_cache_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CKPTKIT_CACHE", str(tmp_path / "named"))
-    hashing.Cache.open().close()
-    assert os.listdir(tmp_path / "named") == [hashing.Cache.NAME]
-    monkeypatch.delenv("CKPTKIT_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    hashing.Cache.open(enabled=False).close()
-    assert not (tmp_path / "xdg").exists()
-    if sys.platform == "linux":
-        hashing.Cache.open().close()
-        assert (tmp_path / "xdg" / "ckptkit" / hashing.Cache.NAME).is_file()
-
-
-def break_cache(folder: Path, kind: str) -> sqlite3.Connection | None:
-    file = folder / hashing.Cache.NAME
-    match kind:
-        case "junk":
-            write(file, b"no database at all" * 1000)
-        case "a folder":
-            file.mkdir(parents=True)
-        case "a file for a folder":
-            write(folder)
-        case "another table":
-            folder.mkdir()
-            with sqlite3.connect(file) as connection:
-                connection.execute("CREATE TABLE files (one)")
-            connection.close()
-        case "damaged pages":
-            hashing.Cache(folder).close()
-            data = bytearray(file.read_bytes())
-            data[4096:] = os.urandom(len(data) - 4096)
-            file.write_bytes(data)
-        case "locked":
-            hashing.Cache(folder).close()
-            holder = sqlite3.connect(file, isolation_level=None)
-            holder.execute("BEGIN EXCLUSIVE")
-            return holder
-        case "read-only":
-            hashing.Cache(folder).close()
-            file.chmod(0o400)
-            folder.chmod(0o500)
-        case _:
-            raise AssertionError(kind)
-    return None
-
-
-@pytest.mark.parametrize(
-    "kind", ["junk", "a folder", "a file for a folder", "another table", "damaged pages", "locked", "read-only"]
-)
-def test_a_broken_cache_costs_time_only(aged: Path, tmp_path: Path, kind: str) -> None:
-    folder = tmp_path / "cache"
-    holder = break_cache(folder, kind)
-    begun = time.monotonic()
-    for _ in range(2):
-        with hashing.Cache(folder) as cache:
-            assert hashing.file_sha256(aged / "file", cache=cache) == X
-    assert time.monotonic() - begun < 2  # two waits of 0.2 s when it is locked
-    if holder is not None:
-        holder.close()
-    if kind == "read-only":
-        folder.chmod(0o700)
-
-
-def test_a_damaged_cache_is_begun_anew(aged: Path, tmp_path: Path) -> None:
-    break_cache(tmp_path, "junk")
-    for _ in range(2):
-        with hashing.Cache(tmp_path) as cache:
-            hashing.file_sha256(aged / "file", cache=cache)
-    planted(tmp_path, aged / "file")
-
-
-def test_a_cache_that_breaks_in_use_costs_time_only(aged: Path, tmp_path: Path) -> None:
-    with hashing.Cache(tmp_path) as cache:
-        with sqlite3.connect(tmp_path / hashing.Cache.NAME) as other:
-            other.execute("DROP TABLE files")
-        other.close()
-        assert [hashing.file_sha256(aged / "file", cache=cache) for _ in range(2)] == [X, X]
 
 
 def test_importing_loads_nothing_heavy() -> None:

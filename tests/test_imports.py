@@ -18,12 +18,13 @@ FLOORS = (
     ("verbs", "report"),
     ("rules", "references", "index", "registry", "capture", "templates"),
     ("checkpoint", "model_card"),
-    ("weights", "state_dict", "hashing"),
-    ("record", "redact", "documents", "markdown", "names", "disk"),
+    ("weights", "pickles", "state_dict", "hashing"),
+    ("manifest", "hash_cache", "record", "redact", "documents", "markdown", "names", "disk"),
     ("errors",),
 )
 HEIGHT = {room: floor for floor, rooms in enumerate(reversed(FLOORS)) for room in rooms}
-FORBIDDEN = (("rules", "disk"), ("rules", "capture"), ("record", "disk"), ("redact", "disk"), ("documents", "disk"))
+PURE = ("rules", "record", "redact", "documents", "manifest")
+FORBIDDEN = {("rules", "capture"), *((room, "disk") for room in PURE)}
 
 
 def modules() -> list[Path]:
@@ -36,10 +37,6 @@ def name(path: Path) -> str:
 
 def room(module: str) -> str:
     return [*module.split("."), "__init__"][1]
-
-
-def is_typing_only(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def imports(path: Path) -> Iterator[str]:

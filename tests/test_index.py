@@ -96,7 +96,7 @@ def test_a_version_without_an_event_is_taken_in_once_if_it_verifies(root: Path) 
 def test_a_removed_alias_loses_its_link(root: Path) -> None:
     model = registry.read_model(root / "penguins")
     event = registry.new_event("alias", "penguins", None, alias="old", previous=model.alias_heads("old")[-1].id)
-    written = documents.dump_json({**event.to_dict(), "version": None})
+    written = documents.dump_json(event.to_dict())
     (root / "penguins" / "history" / f"{event.id}.json").write_bytes(written)
     done = index(root)
     assert done.links == {"penguins/@old": "removed"}
@@ -125,6 +125,18 @@ def test_a_tree_in_bad_shape_is_indexed_as_far_as_it_can_be_read(root: Path) -> 
     assert [*done.unreadable] == ["penguins/v0002", "whales/v0001"]
     assert done.links == {"penguins/@loop": "removed"}
     assert (root / "tensorboard" / "events.out.tfevents.1").read_bytes() == b"\x18\0"
+    assert index(root).written == ()
+
+
+def test_names_and_numbers_that_no_model_has_are_indexed(root: Path) -> None:
+    shutil.copytree(root / "whales", root / os.fsdecode(b"wh\xff\nales"), symlinks=True)
+    lineage = root / "whales" / "v0001" / "lineage.json"
+    text = lineage.read_text()
+    lineage.unlink()
+    lineage.write_text(text.replace('"seconds": 4.25', '"seconds": 1e999'))
+    done = index(root)
+    assert [*done.unreadable] == ["whales/v0001"]
+    assert "lineage.json: 1e999 is beyond" in done.unreadable["whales/v0001"]
     assert index(root).written == ()
 
 

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 from pathlib import Path
@@ -241,7 +242,44 @@ def test_folders_that_may_not_be_opened_are_survived(root: Path) -> None:
             folder.chmod(0o755)
     assert table.refs == ("penguins/v0001", "penguins/v0002", "penguins/v0003")
     assert [*table.unreadable] == ["penguins/v0002"]
-    assert "permission denied" in table.unreadable["penguins/v0002"]
+    assert table.unreadable["penguins/v0002"] == "SHA256SUMS: cannot be read: permission denied"
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("aliases",), 5),
+        (("aliases", "a"), ["v0001"]),
+        (("heads",), None),
+        (("last",), "1"),
+        (("versions", "v0001"), 5),
+        (("versions", "v0001"), {}),
+        (("versions", "v0001", "digest"), None),
+        (("versions", "v0001", "event"), 5),
+        (("versions", "v0001", "metrics"), [1]),
+        (("versions", "v0001", "config"), None),
+        (("versions", "v0001", "tags"), "a"),
+        (("versions", "v0001", "unreadable"), 5),
+    ],
+)
+def test_an_index_that_was_edited_is_made_anew_in_memory(root: Path, keys: tuple[str, ...], value: object) -> None:
+    before = list_verb(root=root)
+    edited = json.loads((root / "index.json").read_bytes())
+    part = edited["models"]["penguins"]
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    (root / "index.json").write_text(json.dumps(edited))
+    assert list_verb(root=root) == before
+
+
+@pytest.mark.parametrize("root", ["loop", "~nobody-of-that-name/x", "a\0b", "a" * 5000, "file"])
+def test_a_root_that_cannot_be_one_is_told(tmp_path: Path, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    with pytest.raises(CkptkitError):
+        list_verb(root=root)
 
 
 def test_foreign_folders_and_odd_files_are_passed_over(root: Path) -> None:

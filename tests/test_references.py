@@ -129,3 +129,12 @@ def test_a_model_without_a_version_is_not_found(root: Path) -> None:
     shutil.rmtree(root / "whales" / "v0001")
     with pytest.raises(NotFoundError, match="has no version"):
         resolve(root, "whales")
+
+
+@pytest.mark.parametrize(
+    "ref", ["./loop", "./loop/x", "~nobody-of-that-name/x", "./a\0b", "/" + "a" * 5000, "./\ud800"]
+)
+def test_a_path_that_cannot_be_one_is_not_found(root: Path, ref: str) -> None:
+    (root.parent / "loop").symlink_to("loop")
+    with pytest.raises(NotFoundError, match="no folder"):
+        resolve(root, ref)

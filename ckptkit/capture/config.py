@@ -79,7 +79,7 @@ def load(path: str | os.PathLike[str], what: str = "configuration") -> dict[str,
     Raises:
         CkptkitError: it cannot be read, is of another format, or holds anything but a mapping.
     """
-    file = Path(path).expanduser()
+    file = disk.expand(path)
     try:
         data = disk.read_regular(file, disk.CONFIG_LIMIT)
         value = documents.load_json(data) if file.suffix.lower() == ".json" else documents.load_yaml(data)
@@ -127,7 +127,7 @@ def _verbatim(sources: Sequence[object], project: Path) -> bytes | None:
     path: Any = sources[0]
     if len(sources) > 1 or not _is_file(path):
         return None
-    file = Path(path).expanduser()
+    file = disk.expand(path)
     data = b"" if file.suffix.lower() == ".json" else disk.read_regular(file, disk.CONFIG_LIMIT)
     text = data.decode()
     return data if redact.text(text, project=project) == text else None

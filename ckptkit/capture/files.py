@@ -80,7 +80,8 @@ def _below(path: Path, top: str, exclude: Sequence[str]) -> Iterator[Placed]:
     if not path.is_dir():
         yield _placed(path, top)
         return
-    folders = [(path, f"{top}/" if top else "", "", (path.resolve(),))]
+    above: tuple[Path, ...] = (path.resolve(),)
+    folders = [(path, f"{top}/" if top else "", "", above)]
     while folders:
         folder, place_, within, above = folders.pop()
         for name in _listed(folder):

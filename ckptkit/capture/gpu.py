@@ -32,8 +32,9 @@ def gpus(unknown: dict[str, str], root: Path) -> tuple[tuple[Gpu, ...] | None, s
     none: list[Gpu] = []
     found, driver = _nvidia(unknown, root) if _has_nvidia(root) else (none, None)
     drivers = [driver] if driver else []
-    if nodes := attempt(unknown, "compute.gpus", lambda: _amd_nodes(root), none):
-        found = None if found is None else found + nodes
+    nodes = attempt(unknown, "compute.gpus", lambda: _amd_nodes(root), None)
+    found = None if found is None or nodes is None else found + nodes
+    if nodes:
         drivers.append(attempt(unknown, "compute.driver", lambda: _amd_driver(root), "amdgpu"))
     numbered = None if found is None else tuple(replace(gpu, index=index) for index, gpu in enumerate(found))
     return numbered, ", ".join(drivers) or None

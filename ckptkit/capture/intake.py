@@ -51,12 +51,12 @@ class Request:
         """The paths of the weights; none when they are in memory."""
         if not isinstance(self.weights, Sequence):
             return ()
-        return tuple(Path(item).expanduser() for item in self.weights)
+        return tuple(disk.expand(item) for item in self.weights)
 
     @property
     def data_paths(self) -> tuple[Path, ...]:
         """The declared data that lies on disk."""
-        return tuple(Path(item).expanduser() for item in self.data.values() if isinstance(item, str | os.PathLike))
+        return tuple(disk.expand(item) for item in self.data.values() if isinstance(item, str | os.PathLike))
 
 
 class Guard:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from ckptkit import checkpoint, hashing, redact, references
+from ckptkit import checkpoint, disk, hashing, redact, references
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Parent
 from ckptkit.registry import Version
@@ -33,7 +33,7 @@ def read(given: object, *, root: Path, index: Mapping[str, Any], project: Path, 
         raise CkptkitError(f"{relation!r} is no relation to a parent", f"write one of {', '.join(RELATIONS)}")
     if isinstance(ref, Version):
         return Parent(ref=ref.ref, digest=ref.digest, relation=relation)  # type: ignore[arg-type]  # looked up above
-    path = cwd / Path(ref).expanduser()
+    path = cwd / disk.expand(ref)
     if not (path / checkpoint.SUMS).is_file() and (isinstance(ref, os.PathLike) or os.path.lexists(path)):
         shown, _ = redact.path(path, project)
         return Parent(ref=shown, digest=_digest(path), relation=relation)  # type: ignore[arg-type]  # looked up above

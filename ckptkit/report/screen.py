@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from ckptkit import index
+from ckptkit import index, references
 from ckptkit.checkpoint import Unreadable
 from ckptkit.record import AT_SAVE, Code, Compute, Config, Dataset, Gpu, Lineage, Metric, Repository
 from ckptkit.report.words import cells, count, cut, inert, moment, short, size, span
@@ -28,7 +28,7 @@ def screen(shown: Shown, *, now: datetime, colour: bool) -> str:
         now: the present, for ``saved 2 days ago``.
         colour: whether the terminal shows colours.
     """
-    ref = shlex.quote(shown.asked if shown.asked[:1] in {".", "/", "~"} else shown.version.ref)
+    ref = shlex.quote(shown.asked if references.is_path(shown.asked) else shown.version.ref)
     lines = _header(shown, now, _BOLD if colour else "")
     if shown.damage:
         lines += _lines("damaged", [shown.damage, f"see `ckptkit check {ref}`"], _RED if colour else "")

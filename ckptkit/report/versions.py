@@ -4,12 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ckptkit import index
-from ckptkit.report.screen import screen, shown_document
 from ckptkit.report.words import cells, count, cut, inert, short, size, span
 from ckptkit.verbs.index import Rebuilt
 from ckptkit.verbs.list import Table
-
-__all__ = ["csv", "rebuilt", "rebuilt_document", "rows", "screen", "shown_document", "table"]
 
 _BOLD, _RED, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[0m"
 _NO_NUMBERS = (None, "NaN", "Infinity", "-Infinity")

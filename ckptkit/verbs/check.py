@@ -113,7 +113,7 @@ def _scope(
 ) -> _Scope:
     scope = _Scope(roots={}, models={}, jobs={})
     for path in paths:
-        _add(scope, cwd / Path(path).expanduser(), os.fspath(path).rstrip("/") or "/", deep=deep)
+        _add(scope, cwd / disk.expand(path), os.fspath(path).rstrip("/") or "/", deep=deep)
     if paths:
         return scope
     home = registry.default_root(root, cwd)

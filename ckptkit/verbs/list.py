@@ -108,8 +108,6 @@ def versions(
 
 
 def _lines(root: Path, model: str | None) -> Iterator[_Line]:
-    if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
-        raise NotFoundError(f"no registry at {root}", "name its root with --root DIR")
     models = index.load(root)["models"]
     if model is not None and model not in models:
         raise NotFoundError(f"no model {model!r} in {root}", f"models here: {', '.join(sorted(models)) or 'none yet'}")

@@ -4,10 +4,8 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from ckptkit import checkpoint, disk, hashing, index, references, registry
-from ckptkit.checkpoint import Unreadable
+from ckptkit import checkpoint, disk, hash_cache, hashing, manifest, references, registry
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
 from ckptkit.registry import Version
 
@@ -29,8 +27,9 @@ def path(
 ) -> Path:
     """The absolute path of a version's folder, or of a file or folder in it, verified.
 
-    SHA256SUMS has to be the one that the ``saved`` event sealed, and what is asked for has to be what SHA256SUMS
-    lists, from the first byte to the last. The model card may be edited and is the one file that is not verified.
+    SHA256SUMS has to be the one that the ``saved`` event sealed (without a readable event, the one that the index
+    knows), and what is asked for has to be what SHA256SUMS lists, from the first byte to the last. The model card may
+    be edited and is the one file that is not verified.
 
     Args:
         ref: a reference such as ``penguins@champion``.
@@ -45,40 +44,21 @@ def path(
         NotFoundError: it names nothing, there is no such registry, or a file is missing.
         DamagedError: a file is not as it was saved, or is none of those that were.
     """
-    version, sealed = _resolve(ref, root)
+    found = references.find(ref, root=registry.default_root(root, Path.cwd()), cwd=Path.cwd())
+    version = found.version
     name = _inside(file) if file is not None else None
     place = version.path / name if name else version.path
     if not verify or name == checkpoint.CARD:
         if not os.path.exists(place):  # noqa: PTH110 - Path.exists raises where a folder may not be searched
             raise NotFoundError(f"{version.ref} has no {name}", f"see `ls {version.path}`")
         return place
-    sums = _sums(version, sealed)
+    sums = _sums(version, (found.saved and found.saved.digest) or version.digest)
     if name != checkpoint.SUMS:
         wanted = _wanted(version, name, sums)
         if expect is not None:
             expect(sum((version.path / path).lstat().st_size for path in wanted))
         _verify(version, name, wanted, progress)
     return place
-
-
-def _resolve(ref: str, root: str | os.PathLike[str] | None) -> tuple[Version, str]:
-    """The version, and the digest that its ``saved`` event sealed (without one, the digest that the index knows)."""
-    cwd = Path.cwd()
-    home = registry.default_root(root, cwd)
-    known: dict[str, Any] = {"models": {}}
-    if ref[:1] not in {".", "/", "~"}:
-        if not os.path.isdir(home):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
-            raise NotFoundError(f"no registry at {home}", "name its root with --root DIR")
-        known = index.load(home)
-    version = references.resolve(home, known, ref, cwd=cwd)
-    part = known["models"].get(version.path.parent.name)
-    if part is None:  # a path, which may lead anywhere
-        event = registry.read_model(version.path.parent).saved.get(version.path.name)
-    else:
-        identity = part["versions"][version.path.name]["event"]
-        found = registry.read_event(version.path.parent / registry.HISTORY / f"{identity}.json")
-        event = None if isinstance(found, Unreadable) else found
-    return version, event.digest if event and event.digest else version.digest
 
 
 def _inside(file: str) -> str:
@@ -116,7 +96,7 @@ def _verify(version: Version, name: str | None, wanted: Mapping[str, str], progr
 def _sums(version: Version, sealed: str) -> dict[str, str]:
     try:
         data = disk.read_regular(version.path / checkpoint.SUMS)
-        sums = hashing.load_manifest(data)
+        sums = manifest.load(data)
     except FormatError as error:
         raise DamagedError(
             f"{checkpoint.SUMS} in {version.ref}: {error.message}", "fetch it from another copy"
@@ -130,12 +110,12 @@ def _sums(version: Version, sealed: str) -> dict[str, str]:
 
 def _hash(folder: Path, name: str | None, *, single: bool, progress: hashing.Progress | None) -> dict[str, str]:
     """SHA-256 in hex of one file, or of every file below a folder, by path in the version."""
-    with hashing.Cache.open() as cache:
+    with hash_cache.Cache.open() as cache:
         if name is not None and single:
             try:
                 return {name: hashing.file_sha256(folder / name, cache=cache, progress=progress)}
             except FormatError as error:
                 raise CkptkitError(f"{name} {error.message}") from error
         prefix = f"{name}/" if name else ""
-        manifest = hashing.tree(folder / prefix, cache=cache, progress=progress)
-        return {prefix + entry.path: entry.sha256 for entry in manifest.entries}
+        tree = hashing.tree(folder / prefix, cache=cache, progress=progress)
+        return {prefix + entry.path: entry.sha256 for entry in tree.entries}

@@ -12,6 +12,7 @@ from ckptkit import (
     checkpoint,
     disk,
     documents,
+    hash_cache,
     hashing,
     index,
     names,
@@ -219,7 +220,7 @@ def _body(readme: Path | None) -> str | None:
 def _datasets(work: _Work) -> list[data.Observation]:
     given: Any = work.request.data
     found = []
-    with hashing.Cache.open() as cache:
+    with hash_cache.Cache.open() as cache:
         for name in work.guard.take("data", (), _names, given):
             observed = work.guard.take(f"data.{name}", None, _dataset, work, name, given[name], cache)
             if observed is not None:
@@ -235,11 +236,11 @@ def _names(given: Any) -> tuple[object, ...]:  # noqa: ANN401 - whatever was giv
     return tuple(given)
 
 
-def _dataset(work: _Work, name: object, value: object, cache: hashing.Cache) -> data.Observation:
+def _dataset(work: _Work, name: object, value: object, cache: hash_cache.Cache) -> data.Observation:
     known = names.require_model(name, "dataset")
     names.require_unlike(known, (str(other) for other in work.request.data), "dataset")
     if isinstance(value, str | os.PathLike):
-        path = Path(value).expanduser()
+        path = disk.expand(value)
         _refuse_nested([path], work.root, "the data")
         if work.root.resolve() in path.resolve().parents:
             raise CkptkitError(f"{path} lies in the registry root {work.root}", "keep data elsewhere")

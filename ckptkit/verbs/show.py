@@ -1,14 +1,12 @@
 """The verb ``show``: everything that is recorded of one version, for a person to read on one screen."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ckptkit import checkpoint, disk, hashing, index, references, registry
+from ckptkit import checkpoint, disk, hashing, manifest, references, registry
 from ckptkit.checkpoint import Unreadable
-from ckptkit.errors import FormatError, NotFoundError
+from ckptkit.errors import FormatError
 from ckptkit.record import Event, Lineage
 from ckptkit.registry import Version
 
@@ -40,34 +38,15 @@ def show(ref: str, *, root: str | os.PathLike[str] | None = None) -> Shown:
         CkptkitError: it is no reference, or the version has no readable SHA256SUMS.
         NotFoundError: it names nothing, or there is no such registry.
     """
-    cwd = Path.cwd()
-    home = registry.default_root(root, cwd)
-    known: dict[str, Any] = {"models": {}}
-    if ref[:1] not in {".", "/", "~"}:
-        if not os.path.isdir(home):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
-            raise NotFoundError(f"no registry at {home}", "name its root with --root DIR")
-        known = index.load(home)
-    version = references.resolve(home, known, ref, cwd=cwd)
-    aliases, event = _history(version, known)
+    found = references.find(ref, root=registry.default_root(root, Path.cwd()), cwd=Path.cwd())
     return Shown(
-        version=version,
+        version=found.version,
         asked=ref,
-        lineage=_lineage(version.path),
-        aliases=tuple(sorted(alias for alias, target in aliases.items() if target == version.path.name)),
-        saved=event.time if event else None,
-        damage=_damage(version.path, event),
+        lineage=_lineage(found.version.path),
+        aliases=found.aliases,
+        saved=found.saved.time if found.saved else None,
+        damage=_damage(found.version.path, found.saved),
     )
-
-
-def _history(version: Version, known: Mapping[str, Any]) -> tuple[Mapping[str, str], Event | None]:
-    """The model's aliases and the version's ``saved`` event, by way of the index where it has them."""
-    part = known["models"].get(version.path.parent.name)
-    if part is None:  # a path, which may lead anywhere
-        model = registry.read_model(version.path.parent)
-        return model.aliases, model.saved.get(version.path.name)
-    identity = part["versions"][version.path.name]["event"]
-    event = registry.read_event(version.path.parent / registry.HISTORY / f"{identity}.json")
-    return part["aliases"], None if isinstance(event, Unreadable) else event
 
 
 def _lineage(folder: Path) -> Lineage | Unreadable:
@@ -79,7 +58,7 @@ def _lineage(folder: Path) -> Lineage | Unreadable:
 
 def _damage(folder: Path, event: Event | None) -> str | None:
     try:
-        sums = hashing.load_manifest(disk.read_regular(folder / checkpoint.SUMS))
+        sums = manifest.load(disk.read_regular(folder / checkpoint.SUMS))
         if event is not None and event.digest != f"sha256:{hashing.file_sha256(folder / checkpoint.SUMS)}":
             return f"{checkpoint.SUMS} is not the one that was sealed at save"
     except FormatError as error:

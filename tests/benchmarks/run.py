@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ckptkit import checkpoint, documents, hashing, index, registry
+from ckptkit import checkpoint, documents, hashing, index, manifest, registry
 from ckptkit.verbs.check import check
 
 ROOT = Path(__file__).parent.parent.parent
@@ -137,14 +137,14 @@ def generated(root: Path, source: Path, count: int) -> None:
     files = {path.relative_to(source).as_posix(): path.read_bytes() for path in source.rglob("*") if path.is_file()}
     lineage = json.loads(files[checkpoint.LINEAGE])
     card, sums = files.pop(checkpoint.CARD).decode(), files.pop(checkpoint.SUMS)
-    known = hashing.load_manifest(sums)
+    known = manifest.load(sums)
     old = hashlib.sha256(sums).hexdigest()
     for number in range(1, count + 1):
         version = folder / f"v{number:04d}"
         lineage |= {"version": version.name, "metrics": {"accuracy": number / count}}
         files[checkpoint.LINEAGE] = documents.dump_json(lineage)
         known[checkpoint.LINEAGE] = hashlib.sha256(files[checkpoint.LINEAGE]).hexdigest()
-        sealed = hashing.dump_manifest(known.items())
+        sealed = manifest.dump(known.items())
         new = hashlib.sha256(sealed).hexdigest()
         for path, data in {**files, checkpoint.SUMS: sealed, checkpoint.CARD: card.replace(old, new).encode()}.items():
             (version / path).parent.mkdir(parents=True, exist_ok=True)
@@ -184,8 +184,7 @@ def digests(work: Path) -> None:
         cwd=tree,
     )
     row("find | xargs sha256sum, 5,000 files of 4 kB", plain)
-    with hashing.Cache(None) as none:
-        row("ckptkit's digest of the same folder", best(lambda: hashing.tree(tree, cache=none)), plain)
+    row("ckptkit's digest of the same folder", best(lambda: hashing.tree(tree)), plain)
 
 
 def best(work: Callable[[], object]) -> float:

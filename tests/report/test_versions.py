@@ -48,7 +48,7 @@ def shown(record: dict[str, Any] | Unreadable | None = None, **facts: Any) -> Sh
 
 
 def screen(record: dict[str, Any] | Unreadable | None = None, **facts: Any) -> str:
-    return versions.screen(shown(record, **facts), now=NOW, colour=False)
+    return report.screen(shown(record, **facts), now=NOW, colour=False)
 
 
 def lines(text: str, label: str) -> list[str]:
@@ -309,7 +309,7 @@ def test_colours_change_nothing_but_colours() -> None:
 
     facts = {"damage": "lineage.json is not as it was sealed"}
     record = lineage(unknown={"compute.driver": "no GPU"})
-    coloured = versions.screen(shown(record, **facts), now=NOW, colour=True)
+    coloured = report.screen(shown(record, **facts), now=NOW, colour=True)
     assert re.sub(r"\x1b\[\d*m", "", coloured) == screen(record, **facts)
     assert coloured.count("\x1b[0m") == len(re.findall(r"\x1b\[[1-9]\d*m", coloured)) > 5
     plain = versions.table(RUNS, width=80, colour=False)
@@ -365,11 +365,11 @@ def test_numbers_that_no_run_has_are_shown_all_the_same() -> None:
 
 
 def test_the_version_as_json() -> None:
-    found = json.loads(json.dumps(versions.shown_document(shown())))
+    found = json.loads(json.dumps(report.shown_document(shown())))
     assert found["schema"] == "ckptkit/show/1"
     assert found["lineage"] == lineage()
     assert (found["ref"], found["path"], found["aliases"]) == ("penguins/v0002", "/r/penguins/v0002", ["champion"])
-    broken = versions.shown_document(shown(Unreadable(reason="is not JSON"), damage="x"))
+    broken = report.shown_document(shown(Unreadable(reason="is not JSON"), damage="x"))
     assert (broken["lineage"], broken["unreadable"], broken["damage"]) == (None, "is not JSON", "x")
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from ckptkit import checkpoint, documents, hashing, index, registry
+from ckptkit import checkpoint, documents, index, manifest, registry
 from ckptkit.record import EVENT
 
 BASE = Path(__file__).parent / "base"
@@ -125,7 +125,7 @@ class Steps:
         unsealed = {checkpoint.CARD, checkpoint.SUMS}
         files = [each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()]
         sums = [(file, sha256(folder / file)) for file in files if file not in unsealed]
-        (folder / checkpoint.SUMS).write_bytes(hashing.dump_manifest(sums))
+        (folder / checkpoint.SUMS).write_bytes(manifest.dump(sums))
 
     def seal(self) -> None:
         """Make a registry of the folders, as save would have."""
