@@ -14,6 +14,7 @@ from lineages import lineage
 from ckptkit.checkpoint import Unreadable
 from ckptkit.record import Lineage
 from ckptkit.registry import Version
+from ckptkit.report import screen as report
 from ckptkit.report import versions, words
 from ckptkit.verbs.index import Rebuilt
 from ckptkit.verbs.list import Table
