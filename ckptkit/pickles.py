@@ -3,7 +3,7 @@
 import os
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import IO, TYPE_CHECKING
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pickletools
 
 RUNS_CODE = "is a pickle: loading it runs code"
+HOSTILE = "would run foreign code"
 
 _OPCODES = 1_000_000  # about a second
 _STORAGES = (  # dtype and bytes of one element
@@ -28,6 +29,19 @@ _HARMLESS = re.compile(
     r"|torch\.nn\.parameter\.Parameter|torch\.serialization\._get_layout|torch\.(Size|device)"
     r"|torch\.(\w+Storage|storage\.(Untyped|Typed)Storage)"
     r"|torch\.(float|bfloat|complex|u?int|q?u?int)\d+(_\w+)?|torch\.bool"
+)
+# Names that no model needs: whoever imports one of them wants to run something, or hides what.
+_HOSTILE = re.compile(
+    r"a hidden name|the extension \d+"
+    r"|(__builtin__|builtins)\.(eval|exec|execfile|compile|open|file|getattr|setattr|delattr|globals|locals|vars|type"
+    r"|breakpoint|input|apply|__import__)"
+    r"|(os|nt|posix|subprocess|commands|sys|shutil|socket|runpy|pty|platform|importlib|imp|code|codeop|ctypes|_ctypes"
+    r"|cffi|webbrowser|urllib|urllib2|http|httplib|requests|aiohttp|ftplib|smtplib|telnetlib|ssl|asyncio"
+    r"|multiprocessing|threading|_thread|signal|bdb|pdb|cProfile|profile|timeit|trace|pip|ensurepip|venv|pydoc|doctest"
+    r"|marshal|types|inspect|gc|_pickle|pickle|cloudpickle|dill|tempfile|zipimport|pkgutil|idlelib|distutils|setuptools"
+    r"|site|nturl2path|linecache)(\..*)?"
+    r"|(operator\.(attrgetter|methodcaller)|functools\.reduce)(\..*)?",
+    re.DOTALL,
 )
 
 
@@ -111,13 +125,20 @@ class Imports:
     def dangers(self, *, whole: bool) -> tuple[str, ...]:
         """The dangers of loading it, as ends of a sentence; ``whole`` when it was read to its end."""
         out = [RUNS_CODE]
-        foreign = sorted(ascii(name)[1:-1] for name in self.names if not _HARMLESS.fullmatch(name))
-        if foreign:
-            more = f" and {len(foreign) - 10} more" if len(foreign) > 10 else ""  # noqa: PLR2004 - a line's worth
-            out.append(f"imports more than arrays need: {', '.join(name[:100] for name in foreign[:10])}{more}")
+        hostile = {name for name in self.names if _HOSTILE.fullmatch(name)}
+        foreign = {name for name in self.names - hostile if not _HARMLESS.fullmatch(name)}
+        for words, names in ((HOSTILE, hostile), ("imports more than arrays need", foreign)):
+            if names:
+                out.append(f"{words}: {_listed(names)}")
         if not whole:
             out.append("could not be read to its end, so that it may import more")
         return tuple(out)
+
+
+def _listed(names: Iterable[str], most: int = 10) -> str:
+    shown = sorted(ascii(name)[1:-1][:100] for name in names)
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
 
 
 @cache

@@ -300,11 +300,15 @@ class Package(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Editable(Record):
-    """A distribution installed in editable mode, with the folder that it is read from."""
+    """A distribution installed in editable mode, with the folder that it is read from.
+
+    ``path`` is only the last component, and ``outside`` true, where it lies outside of project and home.
+    """
 
     name: str
     version: str
     path: str
+    outside: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

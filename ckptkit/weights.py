@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class Header:
     """What a file says of itself.
 
-    ``parameters`` counts the elements of all tensors or arrays in the file (whatever they are for), ``dtypes`` the same
-    by dtype, in the names of safetensors (``F32``, ``BF16``, ``I64``); None where that cannot be told without loading.
+    ``parameters`` counts the elements of all tensors or arrays in a file that holds nothing but those of a model,
+    ``dtypes`` those of any file by dtype, in the names of safetensors (``F32``, ``BF16``, ``I64``); None where that
+    cannot be told without loading.
     ``dangers`` are ends of a sentence that begins with the file's name: ``is a pickle: loading it runs code``.
     """
 
@@ -194,11 +195,11 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - the width of a terminal
 
 
-def _counted(kind: str, tensors: list[tuple[str, int]], dangers: tuple[str, ...] = ()) -> Header:
+def _counted(kind: str, tensors: list[tuple[str, int]]) -> Header:
     dtypes: Counter[str] = Counter()
     for dtype, count in tensors:
         dtypes[dtype] += count
-    return Header(format=kind, parameters=dtypes.total(), dtypes=dict(sorted(dtypes.items())), dangers=dangers)
+    return Header(format=kind, parameters=dtypes.total(), dtypes=dict(sorted(dtypes.items())))
 
 
 # https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
@@ -246,7 +247,7 @@ def _arrays(kind: str, arrays: list[tuple[str, object, int]]) -> Header:
             counts.append((letter if letter == "BOOL" else f"{letter}{int(found[2]) * 8}", count))
     if counts is None:
         return Header(format=kind, dangers=tuple(dangers))
-    return _counted(kind, counts, tuple(dangers))
+    return replace(_counted(kind, counts), dangers=tuple(dangers))
 
 
 def _zip(raw: _Bounded, file: io.BufferedReader, suffix: str) -> Header:
@@ -312,4 +313,5 @@ def _torch(archive: "zipfile.ZipFile", pickled: "zipfile.ZipInfo") -> Header:
             whole = False
         counts.append((dtype, count))
     dangers = found.dangers(whole=whole)
-    return _counted("torch", counts, dangers) if whole else Header(format="torch", dangers=dangers)
+    # Most such files hold the optimizer's state too: which of the tensors are parameters cannot be told.
+    return replace(_counted("torch", counts) if whole else Header(format="torch"), parameters=None, dangers=dangers)

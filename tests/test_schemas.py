@@ -33,7 +33,7 @@ def rich() -> dict[str, Any]:
         code__repository__patch="code.patch",
         code__repository__omitted=[{"path": "big.bin", "bytes": 9, "reason": "too large"}],
         code__repository__submodules=[{"path": "lib", "commit": "c3" * 32, "dirty": False}],
-        code__environment__editable=[{"name": "own", "version": "1.0", "path": "."}],
+        code__environment__editable=[{"name": "own", "version": "1.0", "path": ".", "outside": False}],
         code__environment__lockfiles=[{"path": "uv.lock", "sha256": "07" * 32}],
         compute__memory__limit=1 << 30,
         compute__gpus=[{"index": 0, "name": "NVIDIA A100", "memory": 1, "compute_capability": "8.0"}],

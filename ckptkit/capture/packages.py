@@ -94,14 +94,15 @@ def environment(
             Package(name=each.name, version=each.version, imported=None if used is None else each.key in used)
             for each in pinned
         ),
-        editable=tuple(
-            Editable(name=each.name, version=each.version, path=redact.path(Path(each.folder), project)[0])
-            for each in pinned
-            if each.folder
-        ),
+        editable=tuple(_editable(each, Path(each.folder), project) for each in pinned if each.folder),
         lockfiles=_lockfiles(project, unknown),
     )
     return record, text
+
+
+def _editable(found: _Installed, folder: Path, project: Path) -> Editable:
+    path, outside = redact.path(folder, project)
+    return Editable(name=found.name, version=found.version, path=path, outside=outside)
 
 
 def _recorded(found: _Python) -> Interpreter:

@@ -99,7 +99,7 @@ def editable(lineage: Lineage) -> Iterator[Fault]:
     Its version number says nothing about edits there, and no commit was recorded.
     """
     for item in lineage.code.environment.editable:
-        if item.path.startswith("~"):
+        if item.outside or item.path.startswith("~"):
             yield Fault(f"{item.name} {item.version} is installed from {item.path}")
 
 

@@ -165,9 +165,9 @@ def test_editable_distributions(site: Path, tmp_path: Path, monkeypatch: pytest.
     load(monkeypatch, "anything", library / "src" / "anything.py")
     found, _, _ = observe(project)
     assert found.editable == (
-        Editable(name="far", version="1", path="far"),
-        Editable(name="lib", version="1", path="~/my lib"),
-        Editable(name="mine", version="1.1", path="."),
+        Editable(name="far", version="1", path="far", outside=True),
+        Editable(name="lib", version="1", path="~/my lib", outside=False),
+        Editable(name="mine", version="1.1", path=".", outside=False),
     )
     assert Package(name="lib", version="1", imported=True) in found.packages
     assert Package(name="far", version="1", imported=False) in found.packages
