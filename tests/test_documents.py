@@ -44,7 +44,7 @@ def test_json_there_and_back(value: Any) -> None:
     ("data", "words", "place"),
     [
         (b"", "is not JSON", (1, 1)),
-        (b'{"a": 1,\n  }', "is not JSON", (2, 3)),
+        (b'{"a": 1,\n  2}', "is not JSON", (2, 3)),
         (b"{'a': 1}", "is not JSON", (1, 2)),
         (b'{"a": 1} x', "is not JSON: Extra data", (1, 10)),
         (b'{"a": NaN}', "NaN is not JSON", (None, None)),
