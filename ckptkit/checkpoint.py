@@ -278,7 +278,7 @@ class Stage:
         self._life.enter_context(disk.lock(home / "lock"))
         self._sums: dict[str, str] = {}
         self._moved: list[tuple[Path, os.stat_result]] = []
-        self._writable: list[str] = []
+        self._linked: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -305,7 +305,7 @@ class Stage:
         if move and stat.S_ISREG(before.st_mode) and before.st_nlink == 1 and _link(source, target):
             sha256, size = hashing.file_sha256(target, progress=progress), before.st_size
             disk.sync_file(target)
-            self._writable.append(path)
+            self._linked.append(path)
             before = source.lstat()
         else:
             sha256, size = hashing.copy_sha256(source, target, progress=progress)
@@ -346,7 +346,7 @@ class Stage:
             FileExistsError: ``target`` exists; the stage is as it was and may be published under another name.
         """
         for path in (*self._sums, SUMS):
-            if path not in self._writable:
+            if path not in self._linked:
                 _seal_mode(self.folder / path)
         for folder, _, _ in os.walk(self.folder):
             disk.sync_folder(Path(folder))
@@ -360,6 +360,9 @@ class Stage:
             raise
         disk.sync_folder(target.parent)
         self.folder = target
+        for path in self._linked:  # before the rename this would have made the source read-only
+            with contextlib.suppress(OSError):
+                _seal_mode(target / path)
 
     def remove_sources(self, folders: Sequence[Path]) -> list[str]:
         """After publication, remove the sources that were to be moved, and those of ``folders`` that are empty by then.
@@ -368,9 +371,6 @@ class Stage:
             What had to stay, each with the reason.
         """
         stayed = []
-        for path in self._writable:
-            with contextlib.suppress(OSError):
-                _seal_mode(self.folder / path)
         for source, before in self._moved:
             try:
                 now = source.lstat()

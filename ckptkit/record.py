@@ -29,6 +29,7 @@ class Form(str):
 
 MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 Observed = Literal["in the run", "at save", "declared"]
+Relation = Literal["finetuned", "resumed", "merged", "quantized", "distilled", "previous"]
 NonFinite = Literal["NaN", "Infinity", "-Infinity"]
 ModelName = Annotated[str, Form(MODEL_NAME)]
 VersionName = Annotated[str, Form(r"v(0{3}[1-9]|0{2}[1-9]\d|0[1-9]\d{2}|[1-9]\d{3,})")]
@@ -209,11 +210,14 @@ def _refuse_newer(value: object, schema: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent(Record):
-    """A version or file that this one was made from. ``ref`` is as it was called at save, ``digest`` is what counts."""
+    """A version or file that this one was made from. ``ref`` is as it was called at save, ``digest`` is what counts.
+
+    ``relation`` is None where nobody said how this one was made from it.
+    """
 
     ref: str
     digest: Digest | None
-    relation: Literal["finetuned", "resumed", "merged", "quantized", "distilled", "previous"]
+    relation: Relation | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

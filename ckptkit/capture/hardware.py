@@ -15,6 +15,7 @@ from pathlib import Path
 from ckptkit.capture import attempt
 from ckptkit.capture.command import ProbeError, python, run
 from ckptkit.capture.gpu import gpus
+from ckptkit.capture.pools import pools
 from ckptkit.record import Cpu, Gpu, Memory, Platform
 
 CPUINFO_SECONDS = 15
@@ -210,15 +211,8 @@ def _attribute(module: str, name: str) -> str | None:
 
 def _loaded_pools() -> dict[str, str]:
     """Loaded BLAS and OpenMP libraries with the kernel they chose for this processor."""
-    import warnings
-
-    import threadpoolctl
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # two OpenMP runtimes at once are its worry
-        pools = threadpoolctl.threadpool_info()
     out: dict[str, dict[str, None]] = {}
-    for pool in pools:
+    for pool in pools():
         words = (pool["version"] or pool["prefix"], pool.get("architecture"))
         out.setdefault(pool["internal_api"], {})[" ".join(filter(None, words))] = None
     return {name: ", ".join(versions) for name, versions in out.items()}

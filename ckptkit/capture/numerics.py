@@ -12,6 +12,7 @@ from typing import Any
 
 from ckptkit import redact
 from ckptkit.capture import attempt
+from ckptkit.capture.pools import pools
 from ckptkit.disk import reason
 from ckptkit.documents import finite
 
@@ -228,9 +229,5 @@ def _threads(unknown: dict[str, str]) -> dict[str, Any]:
 
 
 def _pools() -> dict[str, int]:
-    import threadpoolctl
-
-    pools = threadpoolctl.threadpool_info()
-    return dict(
-        sorted((f"{pool['internal_api']} {pool['version'] or pool['prefix']}", pool["num_threads"]) for pool in pools)
-    )
+    named = ((f"{pool['internal_api']} {pool['version'] or pool['prefix']}", pool["num_threads"]) for pool in pools())
+    return dict(sorted(named))

@@ -3,15 +3,14 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, cast, get_args
 
 from ckptkit import checkpoint, disk, hashing, redact, references
 from ckptkit.errors import CkptkitError, FormatError
-from ckptkit.record import Parent
+from ckptkit.record import Parent, Relation
 from ckptkit.registry import Version
 
-RELATIONS: tuple[str, ...] = get_args(get_type_hints(Parent)["relation"])
-"""What a version can be to its parent; the first is meant where none is said."""
+RELATIONS: tuple[str, ...] = get_args(Relation)
 
 
 def read(given: object, *, root: Path, index: Mapping[str, Any], project: Path, cwd: Path) -> Parent:
@@ -28,29 +27,30 @@ def read(given: object, *, root: Path, index: Mapping[str, Any], project: Path, 
     Raises:
         CkptkitError: there is no such parent, or no such relation.
     """
-    ref, relation = _parts(given)
-    if relation not in RELATIONS:
-        raise CkptkitError(f"{relation!r} is no relation to a parent", f"write one of {', '.join(RELATIONS)}")
+    ref, said = _parts(given)
+    if said is not None and said not in RELATIONS:
+        raise CkptkitError(f"{said!r} is no relation to a parent", f"write one of {', '.join(RELATIONS)}")
+    relation = cast("Relation | None", said)
     if isinstance(ref, Version):
-        return Parent(ref=ref.ref, digest=ref.digest, relation=relation)  # type: ignore[arg-type]  # looked up above
+        return Parent(ref=ref.ref, digest=ref.digest, relation=relation)
     path = cwd / disk.expand(ref)
     if not (path / checkpoint.SUMS).is_file() and (isinstance(ref, os.PathLike) or os.path.lexists(path)):
         shown, _ = redact.path(path, project)
-        return Parent(ref=shown, digest=_digest(path), relation=relation)  # type: ignore[arg-type]  # looked up above
+        return Parent(ref=shown, digest=_digest(path), relation=relation)
     found = references.resolve(root, index, str(path) if isinstance(ref, os.PathLike) else ref, cwd=cwd)
-    return Parent(ref=found.ref, digest=found.digest, relation=relation)  # type: ignore[arg-type]  # looked up above
+    return Parent(ref=found.ref, digest=found.digest, relation=relation)
 
 
-def _parts(given: Any) -> tuple[Any, str]:  # noqa: ANN401 - as read
+def _parts(given: Any) -> tuple[Any, str | None]:  # noqa: ANN401 - as read
     if isinstance(given, Mapping):
-        return given.get("ref"), str(given.get("relation") or RELATIONS[0])
+        return given.get("ref"), given.get("relation")
     if isinstance(given, tuple) and len(given) == len(("ref", "relation")):
         return given[0], str(given[1])
     if isinstance(given, str):
         ref, colon, last = given.rpartition(":")
-        return (ref, last) if colon and last in RELATIONS else (given, RELATIONS[0])
+        return (ref, last) if colon and last in RELATIONS else (given, None)
     if isinstance(given, Version | os.PathLike):
-        return given, RELATIONS[0]
+        return given, None
     raise CkptkitError(f"{given!r} is no parent", "give a reference such as penguins/v0001, or a path")
 
 

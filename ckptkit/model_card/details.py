@@ -44,7 +44,10 @@ def _dtypes(lineage: Lineage) -> str:
 
 def origin(lineage: Lineage) -> str:
     """Parents and base models."""
-    made = [f"{code(each.ref)} ({each.relation}, {each.digest or 'digest not known'})" for each in lineage.parents]
+    made = [
+        f"{code(each.ref)} ({each.relation or 'relation not said'}, {each.digest or 'digest not known'})"
+        for each in lineage.parents
+    ]
     made += [f"{code(each.id)}{f' at {code(each.revision)}' if each.revision else ''}" for each in lineage.base_models]
     return "; ".join(made) or "no parent and no base model was named"
 

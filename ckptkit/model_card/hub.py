@@ -80,7 +80,7 @@ def _hub_id(dataset: Dataset) -> str | None:
 def _bases(lineage: Lineage) -> dict[str, Any]:
     """Models from elsewhere only: the reference of a parent here could be somebody else's id on the Hub."""
     ids = [markdown.line(base.id) for base in lineage.base_models]
-    relations = {_RELATIONS.get(parent.relation) for parent in lineage.parents}
+    relations = {_RELATIONS.get(parent.relation or "") for parent in lineage.parents} - {None}
     if not ids:
         return {}
     base = {"base_model": ids[0] if len(ids) == 1 else ids}

@@ -98,7 +98,7 @@ def _answers(lineage: Lineage) -> Iterator[tuple[str, Iterable[str]]]:
     if run:
         yield "run", run
     for parent in lineage.parents[:_MOST]:
-        yield "parent", [f"{parent.ref}  {short(parent.digest or 'no digest')}", parent.relation]
+        yield "parent", [f"{parent.ref}  {short(parent.digest or 'no digest')}", parent.relation or "relation not said"]
     for base in lineage.base_models[:_MOST]:
         yield "base", [f"{base.id}@{base.revision}" if base.revision else f"{base.id}, revision not known"]
     if lineage.tags:
@@ -145,7 +145,7 @@ def _worktree(repository: Repository) -> Iterator[str]:
     state = {True: "with changes", False: "clean", None: "clean or not is unknown"}[repository.dirty]
     yield f"{state} ({repository.patch})" if repository.patch else state
     if repository.omitted:
-        yield f"{count(len(repository.omitted), 'file')} left out of the patch"
+        yield f"{count(len(repository.omitted), 'file')} not in the patch as it was"
     if repository.unpushed is not None:
         yield f"{count(repository.unpushed, 'commit')} on no remote" if repository.unpushed else "pushed"
 

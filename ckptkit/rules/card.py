@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 
 from ckptkit import templates
 from ckptkit.checkpoint import CARD, Card, Checkpoint, Unreadable
+from ckptkit.model_card.results import measure
+from ckptkit.record import Lineage
 from ckptkit.rules.base import Fault, refused, rule, some
 
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
@@ -136,4 +138,52 @@ def other_digest(found: Checkpoint) -> Iterator[Fault]:
             )
 
 
-RULES = (no_block, broken_block, sections_missing, sections_unfilled, no_licence, foreign_licence, other_digest)
+@rule(
+    "CK708",
+    "the card gives other results",
+    of=Checkpoint,
+    fix="write the values that lineage.json records; a later measurement does not belong into this version's results",
+    unless=("CK102", "CK103", "CK205", "CK903"),
+)
+def other_results(found: Checkpoint) -> Iterator[Fault]:
+    """The results in the card's YAML block are what the Hub shows; they are those that lineage.json records.
+
+    A card may be edited after the save, and a number in it is easily improved by accident.
+    """
+    card, lineage = found.card, found.lineage
+    if not isinstance(card, Card) or not isinstance(lineage, Lineage):
+        return
+    recorded: dict[object, list[object]] = {}
+    for name, metric in lineage.metrics.items():
+        recorded.setdefault(measure(name, metric), []).append(metric.value)
+    for name, value in _results(card.front):
+        if name in recorded and value not in recorded[name]:
+            yield Fault(
+                f"gives {name} as {value}; lineage.json records {some([str(each) for each in recorded[name]])}", CARD
+            )
+
+
+def _results(front: object) -> Iterator[tuple[object, object]]:
+    """Name and value of every metric in the ``model-index`` of a YAML block, whatever shape it has."""
+    for index in _list(front, "model-index"):
+        for result in _list(index, "results"):
+            for metric in _list(result, "metrics"):
+                if isinstance(metric, Mapping) and isinstance(metric.get("type"), str):
+                    yield metric["type"], metric.get("value")
+
+
+def _list(value: object, key: str) -> list[object]:
+    found = value.get(key) if isinstance(value, Mapping) else None
+    return found if isinstance(found, list) else []
+
+
+RULES = (
+    no_block,
+    broken_block,
+    sections_missing,
+    sections_unfilled,
+    no_licence,
+    foreign_licence,
+    other_digest,
+    other_results,
+)

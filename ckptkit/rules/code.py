@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ckptkit.record import ANOTHER_PROCESS, IN_THE_RUN, Lineage
+from ckptkit.record import ANOTHER_PROCESS, IN_THE_RUN, Lineage, Omitted
 from ckptkit.rules.base import Fault, rule, some, unknown
 
 
@@ -52,9 +52,31 @@ def patch_incomplete(lineage: Lineage) -> Iterator[Fault]:
 
     They are listed by name and size, but commit and patch do not bring them back.
     """
-    repository = lineage.code.repository
-    if repository is not None and repository.omitted:
-        yield Fault(f"left out of the patch: {some([omitted.path for omitted in repository.omitted])}")
+    out = [omitted for omitted in _omitted(lineage) if "secret" not in omitted.reason]
+    if out:
+        yield Fault(f"left out of the patch: {some([f'{omitted.path} ({omitted.reason})' for omitted in out])}")
+
+
+@rule(
+    "CK411",
+    "the code held a secret",
+    of=Lineage,
+    severity="warning",
+    fix="read the secret from the environment instead of writing it into the code, and revoke it if it was ever pushed",
+)
+def secret_in_code(lineage: Lineage) -> Iterator[Fault]:
+    """A changed file held a token or a key, which is not recorded: in the patch <redacted:kind> stands in its place.
+
+    Commit and patch bring the code back but for that secret; a file that held one elsewhere than in added lines is not
+    in the patch at all.
+    """
+    for omitted in _omitted(lineage):
+        if "secret" in omitted.reason:
+            yield Fault(f"{omitted.path} is not in the patch as it was ({omitted.reason})")
+
+
+def _omitted(lineage: Lineage) -> tuple[Omitted, ...]:
+    return lineage.code.repository.omitted if lineage.code.repository else ()
 
 
 @rule("CK404", "the commit is on no remote", of=Lineage, severity="warning", fix="push the branch")
@@ -188,4 +210,5 @@ RULES = (
     observed_late,
     submodule_unknown,
     start_unknown,
+    secret_in_code,
 )

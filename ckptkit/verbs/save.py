@@ -125,6 +125,7 @@ def _save_memory(request: Request, named: Mapping[str, Any], progress: hashing.P
     def stage_weights(stage: checkpoint.Stage) -> list[WeightsFile]:
         written = stage.home / "model.safetensors"
         state_dict.write(named, written)
+        written.chmod(stage.home.joinpath("host").stat().st_mode)  # safetensors lets nobody else read
         found = files.place([written], rename=request.rename, exclude=(), strict=True)
         return [_stage_file(work, stage, file, move=True) for file in found.files]
 
