@@ -1,5 +1,6 @@
 """The edge towards Python: the verbs as functions. Nothing on stdout; ``save`` writes one line to stderr."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from typing import Any
 
 from ckptkit.capture.intake import Request
 from ckptkit.registry import Version
+from ckptkit.words import inert
 
 Paths = str | os.PathLike[str]
 
@@ -79,9 +81,9 @@ def save(
             config=config if isinstance(config, list | tuple) and not hasattr(config, "_fields") else _given(config),
             data=data if data is not None else {},
             metrics=metrics if metrics is not None else {},
-            aliases=[aliases] if isinstance(aliases, str) else aliases,
-            parents=[parents] if isinstance(parents, str | os.PathLike) else parents,
-            base_models=[base_models] if isinstance(base_models, str) else base_models,
+            aliases=aliases,
+            parents=parents,
+            base_models=base_models,
             tags=tags or {},
             step=step,
             epoch=epoch,
@@ -93,7 +95,7 @@ def save(
         )
     )
     version = saved.version
-    _tell(f"saved {version.ref} in {os.path.relpath(version.path)} ({version.digest[:15]}…)")
+    _tell(f"saved {version.ref} in {shown(version.path)} ({version.digest[:15]}…)")
     for words in saved.warnings:
         _tell(f"warning: {words}")
     return version
@@ -104,8 +106,15 @@ def _given(config: object) -> tuple[object, ...]:
 
 
 def _tell(words: str) -> None:
-    inert = "".join(letter if letter.isprintable() else " " for letter in words)
-    sys.stderr.write(f"ckptkit: {inert}\n")
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed: nobody listens
+        sys.stderr.write(f"ckptkit: {inert(words)}\n")
+
+
+def shown(path: Path) -> str:
+    """A path as short as it gets: relative where there is a working directory that it is below."""
+    with contextlib.suppress(OSError, ValueError):
+        return os.fspath(path.relative_to(Path.cwd()))
+    return os.fspath(path)
 
 
 def path(ref: Version | str, file: str | None = None, *, root: Paths | None = None, verify: bool = True) -> Path:
@@ -126,7 +135,7 @@ def path(ref: Version | str, file: str | None = None, *, root: Paths | None = No
 
 
 def versions(model: str | None = None, *, root: Paths | None = None) -> list[Version]:
-    """All versions of a model, or of all models, by model and number.
+    """All versions of a model, or of all models, by model and number; one without a digest is damaged and left out.
 
     Args:
         model: the registered model; None for all.

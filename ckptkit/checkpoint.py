@@ -102,6 +102,11 @@ class Checkpoint:
                 yield path
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a folder is a version folder: it has a lineage and is sealed."""
+    return (folder / LINEAGE).is_file() and (folder / SUMS).is_file()
+
+
 def is_record(path: str) -> bool:
     """Whether ckptkit itself wrote this path of a version folder."""
     first, _, rest = path.partition("/")

@@ -5,13 +5,15 @@ Exit 0 fine; 1 the answer is no; 2 wrong use or bad input; 3 an unexpected fault
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TextIO
 
 from ckptkit import __version__
 from ckptkit.errors import CkptkitError
+from ckptkit.words import inert
 
 FINE, NO, WRONG, FAULT, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -22,51 +24,93 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after ``ckptkit``; those of the process when None.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    _open_streams()
     try:
-        code = _run(arguments)
-        sys.stdout.flush()
+        return _print(*_run(sys.argv[1:] if arguments is None else arguments))
     except CkptkitError as error:
         return _fail(f"{error.message} (hint: {error.hint})" if error.hint else error.message, error.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # the reader has seen enough
-        _drop_stdout()
-        return FINE
     except OSError as error:
-        _drop_stdout()
-        return _fail(f"{error.filename or 'the output'}: {(error.strerror or str(error)).lower()}", WRONG)
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{(error.strerror or str(error)).lower()}", WRONG)
     except Exception as error:  # noqa: BLE001 - a traceback never reaches a user
         return _fail(_report(error), FAULT)
-    return code
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _open_streams() -> None:
+    """Stand in for streams that whoever started us closed, and have no character be one that a stream cannot write.
+
+    What is written to the stand-in of stdout fails as it would on the closed one; that of stderr swallows it. They also
+    keep files of ours from getting their descriptors, into which a child process would then write its words.
+    """
+    for name, access, mode in (
+        ("stdin", os.O_RDONLY, "r"),
+        ("stdout", os.O_RDONLY, "w"),
+        ("stderr", os.O_WRONLY, "w"),
+    ):
+        stream = getattr(sys, name)
+        if stream is None or getattr(stream, "closed", False):
+            stream = os.fdopen(os.open(os.devnull, access), mode, encoding="utf-8", closefd=False)
+            setattr(sys, name, stream)
+        if mode == "w" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _run(arguments: Sequence[str]) -> tuple[int, str]:
+    """The exit code of a command, and what it has to say on stdout."""
     try:
-        options = _parser().parse_args(arguments)
+        options = _parser().parse_args(_joined(arguments))
     except SystemExit as error:  # --help and --version
-        return error.code if isinstance(error.code, int) else FINE
-    code: int = options.run(options)
-    return code
+        return (error.code if isinstance(error.code, int) else FINE), ""
+    from ckptkit import registry
 
-
-def _drop_stdout() -> None:
-    """Let the interpreter's own flush at exit go nowhere."""
     try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # no real stdout
-        return
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise CkptkitError("the working directory does not exist any more", "go to one that does") from None
+    registry.require_settings(here)
+    found: tuple[int, str] = options.run(options)
+    return found
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """``--sort -loss`` as ``--sort=-loss``: argparse would take the word with the dash for an option."""
+    words: list[str] = []
+    for word in arguments:
+        if words and words[-1] == "--sort" and re.match("-[^-]", word):
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words
+
+
+def _print(code: int, text: str) -> int:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough
+        _drop(sys.stdout)
+    except OSError as error:
+        _drop(sys.stdout)
+        return _fail(f"the output cannot be written: {(error.strerror or str(error)).lower()}", WRONG)
+    return code
 
 
 def _fail(words: str, code: int) -> int:
-    inert = "".join(letter if letter.isprintable() else " " for letter in words)
     try:
-        print(f"ckptkit: {inert}", file=sys.stderr)
+        print(f"ckptkit: {inert(words)}", file=sys.stderr, flush=True)
     except OSError:
-        return code
+        _drop(sys.stderr)
     return code
+
+
+def _drop(stream: TextIO) -> None:
+    """Let the interpreter's own flush at exit go nowhere."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):  # no real stream
+        return
 
 
 def _report(error: Exception) -> str:
@@ -116,10 +160,17 @@ class _Bar:
             self._bar.update(count)
 
 
-def _print_json(document: object) -> None:
+def _json(document: object) -> str:
     from ckptkit import documents
 
-    print(documents.dump_json(document).decode(), end="")
+    return documents.dump_json(document).decode()
+
+
+def _width() -> int | None:
+    """The cells of the terminal's lines; None where stdout is no terminal."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _is_coloured() -> bool:
@@ -140,8 +191,18 @@ def _pairs(words: Iterable[str], option: str, value: str) -> dict[str, str]:
     return pairs
 
 
-def _save(options: argparse.Namespace) -> int:
+def _metrics(words: Iterable[str]) -> dict[str, float | str]:
     from ckptkit.capture import metrics
+
+    found: dict[str, float | str] = {}
+    for name, value in map(metrics.parse, words):
+        if name in found:
+            raise CkptkitError(f"--metric {name} is given twice", "keep one of them")
+        found[name] = value
+    return found
+
+
+def _save(options: argparse.Namespace) -> tuple[int, str]:
     from ckptkit.capture.intake import Request
     from ckptkit.verbs.save import save
 
@@ -151,7 +212,7 @@ def _save(options: argparse.Namespace) -> int:
         from_training=False,
         config=[Path(path) for path in options.config],
         data=_pairs(options.data, "--data", "write --data train=data/train.csv"),
-        metrics=dict(metrics.parse(word) for word in options.metric),
+        metrics=_metrics(options.metric),
         metrics_file=options.metrics,
         aliases=options.alias,
         parents=options.parent,
@@ -172,29 +233,19 @@ def _save(options: argparse.Namespace) -> int:
     version, shown = saved.version, os.path.relpath(saved.version.path)
     for words in saved.warnings:
         _fail(f"warning: {words}", FINE)
-    if options.json:
-        _print_json(
-            {
-                "schema": "ckptkit/saved/1",
-                "ref": version.ref,
-                "path": shown,
-                "digest": version.digest,
-                "warnings": list(saved.warnings),
-            }
-        )
-    else:
-        print(f"{version.ref}  {shown}  {version.digest}")
-    return FINE
+    if not options.json:
+        return FINE, f"{inert(f'{version.ref}  {shown}  {version.digest}')}\n"
+    facts = {"ref": version.ref, "path": shown, "digest": version.digest, "warnings": list(saved.warnings)}
+    return FINE, _json({"schema": "ckptkit/saved/1", **facts})
 
 
-def _check(options: argparse.Namespace) -> int:
+def _check(options: argparse.Namespace) -> tuple[int, str]:
     from ckptkit import rules
     from ckptkit.report import findings
     from ckptkit.verbs.check import check
 
     if options.explain:
-        print(rules.explain(options.explain))
-        return FINE
+        return FINE, f"{rules.explain(options.explain)}\n"
     with _Bar() as bar:
         report = check(
             *options.paths,
@@ -205,21 +256,19 @@ def _check(options: argparse.Namespace) -> int:
             progress=bar,
             expect=bar.expect,
         )
-    kind = "json" if options.json else options.format
-    if kind == "json":
-        _print_json(findings.document(report))
-    else:
-        print(findings.github(report) if kind == "github" else findings.text(report, colour=_is_coloured()))
-    return NO if report.failed(strict=options.strict) else FINE
+    code = NO if report.failed(strict=options.strict) else FINE
+    if options.json or options.format == "json":
+        return code, _json(findings.document(report))
+    if options.format == "github":
+        return code, f"{findings.github(report)}\n"
+    return code, f"{findings.text(report, width=_width(), colour=_is_coloured())}\n"
 
 
 def _codes(words: Iterable[str]) -> list[str]:
     return [code for word in words for code in word.replace(",", " ").split()]
 
 
-def _list(options: argparse.Namespace) -> int:
-    import shutil
-
+def _list(options: argparse.Namespace) -> tuple[int, str]:
     from ckptkit.report import versions
     from ckptkit.verbs.list import list as list_verb
 
@@ -230,20 +279,16 @@ def _list(options: argparse.Namespace) -> int:
         columns=[name.strip() for word in options.columns for name in word.split(",") if name.strip()],
         tags=_pairs(options.tag, "--tag", "write --tag purpose=baseline"),
     )
-    if options.csv:
-        for ref, words in table.unreadable.items():
-            _fail(f"warning: {ref}: {words}", FINE)
     if options.json:
-        _print_json(versions.rows(table))
-    elif options.csv:
-        print(versions.csv(table), end="")
-    else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        print(versions.table(table, width=width, colour=_is_coloured()))
-    return FINE
+        return FINE, _json(versions.rows(table))
+    if not options.csv:
+        return FINE, f"{versions.table(table, width=_width(), colour=_is_coloured())}\n"
+    for ref, words in table.unreadable.items():
+        _fail(f"warning: {ref}: {words}", FINE)
+    return FINE, versions.csv(table)
 
 
-def _show(options: argparse.Namespace) -> int:
+def _show(options: argparse.Namespace) -> tuple[int, str]:
     from datetime import UTC, datetime
 
     from ckptkit.report import screen
@@ -251,33 +296,27 @@ def _show(options: argparse.Namespace) -> int:
 
     shown = show(options.ref, root=options.root)
     if options.json:
-        _print_json(screen.shown_document(shown))
-    else:
-        print(screen.screen(shown, now=datetime.now(UTC), colour=_is_coloured()))
-    return FINE
+        return FINE, _json(screen.shown_document(shown))
+    width = max(60, min(_width() or 100, 100))
+    return FINE, f"{screen.screen(shown, now=datetime.now(UTC), width=width, colour=_is_coloured())}\n"
 
 
-def _path(options: argparse.Namespace) -> int:
+def _path(options: argparse.Namespace) -> tuple[int, str]:
     from ckptkit.verbs.path import path
 
     with _Bar() as bar:
         found = path(
             options.ref, options.file, root=options.root, verify=options.verify, progress=bar, expect=bar.expect
         )
-    print(found)
-    return FINE
+    return FINE, f"{found}\n"
 
 
-def _index(options: argparse.Namespace) -> int:
+def _index(options: argparse.Namespace) -> tuple[int, str]:
     from ckptkit.report import versions
     from ckptkit.verbs.index import index
 
     rebuilt = index(options.root)
-    if options.json:
-        _print_json(versions.rebuilt_document(rebuilt))
-    else:
-        print(versions.rebuilt(rebuilt))
-    return FINE
+    return FINE, _json(versions.rebuilt_document(rebuilt)) if options.json else f"{versions.rebuilt(rebuilt)}\n"
 
 
 _DESCRIPTION = """\
@@ -299,7 +338,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"ckptkit {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
     _add_save(_verb(verbs, "save", _save, "publish a checkpoint as a new, immutable version"))
     _add_check(_verb(verbs, "check", _check, "validate a registry, a model or a version"))
     _add_list(_verb(verbs, "list", _list, "the versions as a table, sorted by whatever decides"))
@@ -312,13 +351,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     path.add_argument("--no-verify", dest="verify", action="store_false", help="trust the bytes")
     _verb(verbs, "index", _index, "write index.json, the registry's README and alias links again from the folders")
+
+    def refuse(_: argparse.Namespace) -> NoReturn:
+        raise CkptkitError("no verb is given", f"the verbs are {', '.join(verbs.choices)}; see `ckptkit --help`")
+
+    parser.set_defaults(run=refuse)
     return parser
 
 
 def _verb(
     verbs: Any,  # noqa: ANN401 - argparse keeps the type of its subparsers to itself
     name: str,
-    run: Callable[[argparse.Namespace], int],
+    run: Callable[[argparse.Namespace], tuple[int, str]],
     words: str,
     *,
     json: bool = True,
@@ -403,7 +447,11 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 def _add_list(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", nargs="?", help="only this model's versions")
-    add("--sort", metavar="COLUMN", help="by a metric, a hyperparameter, or any column; --sort=-COLUMN descends")
+    add(
+        "--sort",
+        metavar="COLUMN",
+        help="by a metric, a hyperparameter, or any column; a - before it descends: --sort -COLUMN",
+    )
     add(
         "--columns",
         action="append",

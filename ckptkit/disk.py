@@ -6,6 +6,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -155,31 +156,47 @@ def lock(path: Path, seconds: float = 300) -> Iterator[bool]:
 
     Raises:
         CkptkitError: another process held it for ``seconds``.
+        OSError: the lock file cannot be opened.
     """
-    import filelock
-
-    held = filelock.FileLock(path, timeout=seconds)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
     try:
-        held.acquire(poll_interval=0.01)
-    except filelock.Timeout:
-        raise CkptkitError(
-            f"another process has held {path} for {seconds:.0f} s",
-            "wait for it to end, or see `fuser` for who it is",
-        ) from None
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno in {
-            errno.EACCES,
-            errno.EROFS,
-            errno.ENOSPC,
-            errno.EDQUOT,
-        }:
-            raise
-        yield False
-        return
-    try:
-        yield True
+        yield _flock(descriptor, path, seconds)
     finally:
-        held.release()
+        _unlock(descriptor)
+
+
+_POLL = 0.01
+"""Seconds between two tries for a lock."""
+
+
+def _flock(descriptor: int, path: Path, seconds: float) -> bool:
+    import fcntl
+    import time
+
+    patience = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= patience:
+                raise CkptkitError(
+                    f"another process has held {path} for {seconds:.0f} s",
+                    "wait for it to end, or see `fuser` for who it is",
+                ) from None
+            time.sleep(_POLL)
+        except OSError:  # ENOLCK, ENOSYS, EOPNOTSUPP …: some network disks
+            return False
+        else:
+            return True
+
+
+def _unlock(descriptor: int) -> None:
+    """Free the lock at once: closing alone leaves it to children that were forked meanwhile."""
+    import fcntl
+
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def expand(path: str | os.PathLike[str]) -> Path:
@@ -195,29 +212,34 @@ def project_root(start: Path) -> Path | None:
     return None
 
 
-def settings(start: Path) -> Mapping[str, Any]:
-    """The table ``[tool.ckptkit]`` of the nearest pyproject.toml at or above ``start``; empty without one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The table ``[tool.ckptkit]`` and the pyproject.toml that holds it; an empty table and None without one."""
+
+    table: Mapping[str, Any]
+    file: Path | None
+
+
+def settings(start: Path) -> Settings:
+    """The settings in the nearest pyproject.toml at or above ``start``.
 
     Raises:
-        CkptkitError: that file or that table cannot be read.
+        CkptkitError: that file or its table ``[tool.ckptkit]`` cannot be read.
     """
-    root = next((folder for folder in (start, *start.parents) if os.path.lexists(folder / "pyproject.toml")), None)
-    if root is None:
-        return {}
+    found = (folder / "pyproject.toml" for folder in (start, *start.parents))
+    file = next((path for path in found if os.path.lexists(path)), None)
+    if file is None:
+        return Settings(table={}, file=None)
     import tomllib
 
     try:
-        data = read_regular(root / "pyproject.toml", CONFIG_LIMIT)
-        if b"ckptkit" not in data:
-            return {}
-        table: Any = tomllib.loads(data.decode())
+        data = read_regular(file, CONFIG_LIMIT)
+        table: Any = tomllib.loads(data.decode()) if b"ckptkit" in data else {}
     except (FormatError, ValueError) as error:
         words = error.message if isinstance(error, FormatError) else f"is not TOML: {reason(error)}"
-        raise CkptkitError(f"{root / 'pyproject.toml'} {words}", "mend it, or give --root DIR") from error
+        raise CkptkitError(f"{file} {words}", "mend it, or give --root DIR") from error
     for key in ("tool", "ckptkit"):
         table = table.get(key, {}) if isinstance(table, Mapping) else table
     if not isinstance(table, Mapping):
-        raise CkptkitError(
-            f"[tool.ckptkit] in {root / 'pyproject.toml'} is not a table", "see the README for an example"
-        )
-    return {**table, "folder": root}
+        raise CkptkitError(f"[tool.ckptkit] in {file} is not a table", "see the README for an example")
+    return Settings(table=table, file=file)

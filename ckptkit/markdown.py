@@ -4,8 +4,8 @@ import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-# C0 and C1 controls, line and paragraph separators, marks that turn the writing direction, lone surrogates.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+from ckptkit.words import inert
+
 _MARKUP = re.compile(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))")  # "_" inside a word is no emphasis
 _BLOCK = re.compile(r"(#{1,6}|[+-]|\d+[.)])(?= |$)|(=+|-+)$")  # what begins a heading, list, rule or underline
 _HEADING = re.compile(r" {0,3}#{1,2}[ \t]+(.*?)[ \t]*#*\s*")
@@ -14,7 +14,7 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 
 def line(value: object) -> str:
     """One line without anything that a terminal or an editor would obey; such characters are spelled out."""
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", " ".join(str(value).split()))
+    return inert(" ".join(str(value).split()))
 
 
 def text(value: object) -> str:

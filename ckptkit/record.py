@@ -19,6 +19,7 @@ EVENT = "ckptkit/event/1"
 IN_THE_RUN: Literal["in the run"] = "in the run"
 AT_SAVE: Literal["at save"] = "at save"
 ANOTHER_PROCESS = "saved by another process"
+NO_START = "when this process began is not known"
 
 
 class Form(str):

@@ -1,4 +1,4 @@
-"""Redaction: secrets, credentials and private paths out of whatever is recorded, before it is recorded.
+"""Redaction: secrets, private paths, user and host names out of whatever is recorded, before it is recorded.
 
 What is taken out leaves ``<redacted:kind>`` behind, never a hash: short secrets can be guessed from one. Two signs
 count: the name of a value (``api_key``, by whole words, so that ``tokenizer`` and ``key_dim`` stay) and the public form
@@ -19,6 +19,7 @@ _MARK = re.compile(r"<redacted:[a-z0-9-]+>")
 # Public forms of tokens: kind, a text that must be there (looking for it first is far quicker), the whole form.
 _TOKENS = (
     ("private-key", "-----BEGIN ", r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY[\s\S]*?(?:-----END [A-Z0-9 -]+-----|\Z)"),
+    ("webhook", "hooks.slack.com/", r"https://hooks\.slack\.com/[\w/+-]+"),
     ("huggingface", "hf_", r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,}"),
     ("huggingface", "api_org_", r"(?<![A-Za-z0-9])api_org_[A-Za-z0-9]{30,}"),
     ("github", "gh", r"(?<![A-Za-z0-9])gh[opusr]_[A-Za-z0-9]{36,}"),
@@ -30,7 +31,6 @@ _TOKENS = (
     ("openai", "sk-", r"(?<![A-Za-z0-9])sk-(?:proj|svcacct|admin|or-v1)-[\w-]{20,}"),
     ("openai", "sk-", r"(?<![A-Za-z0-9])sk-(?=[A-Za-z]*\d)[A-Za-z0-9]{20,}"),
     ("slack", "xox", r"(?<![A-Za-z0-9])xox[abeprs]-[\w-]{10,}"),
-    ("webhook", "hooks.slack.com/", r"https://hooks\.slack\.com/[\w/+-]+"),
     ("jwt", "eyJ", r"(?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"),
     ("npm", "npm_", r"(?<![A-Za-z0-9])npm_[A-Za-z0-9]{36,}"),
     ("pypi", "pypi-", r"(?<![A-Za-z0-9])pypi-AgE[\w-]{16,}"),
@@ -58,15 +58,26 @@ _ABOUT = re.compile(  # a last word that makes the name one of something about a
     r"(?:.* )?(?:backend|column|count|dim|dir|env|expiry|field|file|folder|hint|ids?|index|layers?|len|length|manager"
     r"|names?|paths?|policy|provider|size|store|type)"
 )
-_ORDINARY = re.compile(r"|true|false|yes|no|none|null|\$\{.*\}|\$\w+|<redacted:[a-z0-9-]+>", re.IGNORECASE | re.DOTALL)
+# What tells nothing: no value, one to be given (???, ***), a reference, the sign of a block in YAML, what was redacted.
+_ORDINARY = re.compile(
+    r"[?*~.]*|[|>][-+]?|true|false|yes|no|none|null|\$\{.*\}|\$\w+|\$\(.*|<redacted:[a-z0-9-]+>",
+    re.IGNORECASE | re.DOTALL,
+)
 _SPECIAL_TOKEN = re.compile(r"[<\[{(].*[>\]})]", re.DOTALL)
 _RANDOM = re.compile(
     r"(?<![A-Za-z0-9])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{20,}"
     r"|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 )
 
-_NAME_IN_LINE = re.compile(r"(?<![\w.-])([\w.-]{1,128})[\"']?\s{0,4}[:=]\s{0,4}")
-_VALUE_IN_LINE = re.compile(r"\"[^\"]*\"|'[^']*'|[^\s\"',;&}]+")
+# Every secret name holds one of these; looking for them first is far quicker.
+_SIGNS = ("auth", "bearer", "conn", "cookie", "credential", "dsn", "key", "pass", "pwd", "secret", "token", "webhook")
+_NAME_IN_LINE = re.compile(
+    r"(?<![\w.-])([A-Za-z]{1,32} (?i:key|token)|[\w.-]{1,128})[\"']?[^\S\n]{0,4}(?::=?|==?)[^\S\n]{0,4}"
+)
+_VALUE_IN_LINE = re.compile(  # quoted, a reference, or a word with the , ; & } that neither end it nor lead to a name
+    r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|\$?\{[^{}\n]*\}|\$\{\{[^{}\n]*\}\}"
+    r"|(?:(?:Basic|Bearer|Token) )?[\"']?(?:[^\s\"',;&}]|[,;&}](?=[^\s\"',;&}])(?![\w.-]{1,128}[\"']? ?[:=]))+"
+)
 _OPTION = re.compile(r"(?P<key>-{0,2}\+{0,2}[\w.-]+)=(?P<value>.*)", re.DOTALL)
 
 _USER_INFO = re.compile(
@@ -85,34 +96,75 @@ _ALLOWED = re.compile(
     r"|HF_(?:HUB_OFFLINE|HOME|DATASETS_CACHE)|TOKENIZERS_PARALLELISM|KERAS_BACKEND|LOKY_MAX_CPU_COUNT"
     r"|GLIBC_TUNABLES|LD_LIBRARY_PATH|LD_PRELOAD|PYTHON(?:HASHSEED|PATH|OPTIMIZE)|LC_ALL|LANG|TZ"
 )
-_PLACE = re.compile(r"\b(?:addr|address|addresses|coordinator|endpoint|host|hostid|hostname|user)\b")
+_ADDRESS = re.compile(r"\b(?:addr(?:s|ess|esses)?|endpoints?|host(?:s|id|names?)?)\b")
+_PLACE = re.compile(rf"{_ADDRESS.pattern}|\b(?:coordinator|user)\b")
+_NO_HOST = re.compile(  # an address that every machine has, or a number
+    r"(?:\w+://)?(?:localhost|127(?:\.\d+){3}|0\.0\.0\.0|::1?|\[::1?\])(?::\d+)?(?:/\S*)?|[-+]?\d*\.?\d*(?:e[-+]?\d+)?",
+    re.IGNORECASE,
+)
+_COMMON = re.compile(  # users and hosts of these names tell nobody's name, and the words are needed
+    r"admin|data|docker|gpu|guest|home|host|jovyan|local|localhost(?:\..*)?|main|master|models?|node|nobody|opt|projects?"
+    r"|root|runner|runs|scratch|server|share|src|srv|test|tmp|train|ubuntu|users?|usr|var|vscode|work|worker|workspace",
+    re.IGNORECASE,
+)
+_OPEN = (None, ("host", False))  # kinds of what a URL may carry
 _HOSTS = frozenset(["TF_CONFIG", "NCCL_COMM_ID"])  # hold addresses though their names do not say so
 _GPU_ID = re.compile(r"\b(GPU|MIG)-[0-9a-fA-F/-]{8,}")
 
 
 def text(value: str, *, project: Path | None = None) -> str:
-    """``value`` without tokens, URL credentials and private paths: the project is written ``.``, the home ``~``."""
+    """``value`` without secrets, private paths, and the names of this user and host.
+
+    Tokens of a public form and what is assigned to a secret's name (``password=...``, ``api key: ...``) leave a mark,
+    URLs lose their credentials; the project is written ``.``, the home ``~``, the user in a path ``<user>``, the host
+    ``<host>``.
+    """
+    value = assignments(tokens(value))
+    pattern, names = _private_paths(_home(), project)
+    if any(folder in value for folder in names):
+        value = pattern.sub(lambda found: names[found[0]], value)
+    return _anonymous(value)
+
+
+def tokens(value: str) -> str:
+    """``value`` without tokens of a public form, and URLs in it without credentials."""
     for kind, sign, form in _TOKENS:
         if sign in value:
             value = re.sub(form, f"<redacted:{kind}>", value)
     if "://" in value:
         value = _USER_INFO.sub(r"\1\2", value)
         value = _QUERY.sub(lambda found: found[1] if _is_signed(found) else found[0], value)
-    pattern, names = _private_paths(_home(), project)
-    if any(folder in value for folder in names):
-        value = pattern.sub(lambda found: names[found[0]], value)
     return value
 
 
+def assignments(value: str) -> str:
+    """``value`` without what stands after ``=`` or ``:`` and a name whose values are always secret."""
+    return _assigned(value, certain=True) if may_assign(value) else value
+
+
+def may_assign(value: str) -> bool:
+    """Whether a secret's name can stand in a text at all."""
+    lower = value.lower()
+    return any(sign in lower for sign in _SIGNS)
+
+
+def literal(name: str, value: str) -> str | None:
+    """What takes the place of a literal in source code that is assigned to ``name``; None when it may stay."""
+    kind = _kind(name)
+    if kind is None or not kind[1] or _bare(name.rpartition(".")[2]) == _bare(value):  # PASSWORD = "password"
+        return None
+    return _mark(kind, value)
+
+
 def argv(arguments: Sequence[str], *, project: Path | None = None) -> tuple[str, ...]:
-    """A command line without secrets: ``--api-key X``, ``--api-key=X`` and ``api_key=X`` lose the X."""
+    """A command line as ``text``; ``--api-key X``, ``--api-key=X``, ``api_key=X`` lose the X, ``--host X`` too."""
     out: list[str] = []
     option: str | None = None
     for argument in arguments:
         shown = text(argument, project=project)
-        mark = None if option is None or argument.startswith("--") else _mark(_kind(option), shown)
-        out.append(mark or _assignments(shown))
-        option = argument if argument.startswith("-") and "=" not in argument else None
+        mark = None if option is None or shown.startswith("--") else _mark(_kind(option), shown)
+        out.append(mark or _option(shown))
+        option = shown if shown.startswith("-") and "=" not in shown else None
     return tuple(out)
 
 
@@ -128,7 +180,7 @@ def variables(env: Mapping[str, str], *, project: Path | None = None) -> dict[st
         if not _ALLOWED.fullmatch(name) or name in _HOSTS or _PLACE.search(_words(name)):
             continue
         shown = text(env[name], project=project)
-        shown = _mark(_kind(name), shown) or _assignments(shown)
+        shown = _mark(_kind(name), shown) or _option(shown)
         out[name] = _GPU_ID.sub(r"\1-<redacted:uuid>", shown)
     return out
 
@@ -168,7 +220,7 @@ def path(value: Path, project: Path | None) -> tuple[str, bool]:
             if candidate.startswith(f"{base}/"):
                 below = candidate[len(base) + 1 :]
                 return (below if name == "." else f"{name}/{below}"), False
-    return os.path.basename(asked) or "/", True  # noqa: PTH119 - a string already
+    return _anonymous(f"/{os.path.basename(asked)}")[1:] or "/", True  # noqa: PTH119 - a string already
 
 
 def has_secret(value: str) -> bool:
@@ -192,16 +244,21 @@ def _words(name: str) -> str:
     return " ".join(_WORD.findall(name)).lower()
 
 
+def _bare(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
 @lru_cache(maxsize=4096)
 def _kind(name: str) -> tuple[str, bool] | None:
     """The kind of secret that a value of this name is, and whether it is one whatever it looks like."""
     words = _words(name)
-    if _ABOUT.fullmatch(words):
-        return None
-    if found := _SECRET.search(words):
-        return ("token" if "token" in found[0] else found[0].replace(" ", "-")), True
-    if found := _VAGUE.fullmatch(words):
-        return found[1], False
+    if not _ABOUT.fullmatch(words):
+        if found := _SECRET.search(words):
+            return ("token" if "token" in found[0] else found[0].replace(" ", "-")), True
+        if found := _VAGUE.fullmatch(words):
+            return found[1], False
+    if _ADDRESS.search(words) and not _ABOUT.fullmatch(words.removesuffix(" name")):
+        return "host", False
     return None
 
 
@@ -210,6 +267,8 @@ def _mark(kind: tuple[str, bool] | None, value: str) -> str | None:
     if kind is None or _ORDINARY.fullmatch(value):
         return None
     word, certain = kind
+    if word == "host":
+        return None if _NO_HOST.fullmatch(value) else "<redacted:host>"
     if word == "token" and _SPECIAL_TOKEN.fullmatch(value):  # <pad>, [CLS]
         return None
     if word == "pwd" and value.startswith(("/", "~", ".")):  # the working directory
@@ -235,27 +294,64 @@ def _walk(value: Any, kind: tuple[str, bool] | None, project: Path | None) -> An
     return value
 
 
-def _assignments(argument: str) -> str:
+def _option(argument: str) -> str:
     whole = _OPTION.fullmatch(argument)
     mark = _mark(_kind(whole["key"]), whole["value"]) if whole else None
-    if whole and mark:
-        return f"{whole['key']}={mark}"
+    return f"{whole['key']}={mark}" if whole and mark else _assigned(argument, certain=False)
+
+
+def _assigned(value: str, *, certain: bool) -> str:
     out: list[str] = []
     done = 0
-    for name in _NAME_IN_LINE.finditer(argument):
+    for name in _NAME_IN_LINE.finditer(value):
         kind = _kind(name[1])
-        value = _VALUE_IN_LINE.match(argument, name.end()) if kind and name.end() >= done else None
-        bare = value[0].strip("\"'") if value else ""
+        if kind is None or name.end() < done or (certain and not kind[1]):
+            continue
+        found = _VALUE_IN_LINE.match(value, name.end())
+        bare = found[0].strip("\"'") if found else ""
         mark = _mark(kind, bare)
-        if value and mark:
-            out += [argument[done : name.end()], value[0].replace(bare, mark)]
-            done = value.end()
-    return "".join([*out, argument[done:]])
+        if found and mark:
+            out += [value[done : name.end()], found[0].replace(bare, mark)]
+            done = found.end()
+    return "".join([*out, value[done:]])
 
 
 def _is_signed(found: re.Match[str]) -> bool:
     names = (part.partition("=")[0] for part in re.split("[&;]", found[2]))
-    return "://" in found[1] and any(_SIGNED.fullmatch(name) or _kind(name) for name in names)
+    return "://" in found[1] and any(_SIGNED.fullmatch(name) or _kind(name) not in _OPEN for name in names)
+
+
+def _anonymous(value: str) -> str:
+    user, hosts = _user(), _hosts(os.uname().nodename)
+    if user and user in value:  # a URL's path is no path of this machine
+        form = rf"(?<![\w+.-])(?!file:)[A-Za-z][\w+.-]{{0,20}}://[^\s\"']*|(?<=/){re.escape(user)}(?![\w-]|\.\w)"
+        value = re.sub(form, lambda found: found[0] if "://" in found[0] else "<user>", value)
+    if any(host in value for host in hosts):
+        form = rf"{_MARK.pattern}|(?<![A-Za-z0-9<-])(?:{'|'.join(map(re.escape, hosts))})(?![A-Za-z0-9-])"
+        value = re.sub(form, lambda found: found[0] if found[0].startswith("<") else "<host>", value)
+    return value
+
+
+def _user() -> str:
+    name = os.environ.get("LOGNAME") or os.environ.get("USER") or _account()
+    return "" if len(name) < len("eve") or _COMMON.fullmatch(name) else name
+
+
+@lru_cache(maxsize=1)
+def _account() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container
+        return ""
+
+
+@lru_cache(maxsize=8)
+def _hosts(node: str) -> tuple[str, ...]:
+    """The names of this host that are told from ordinary words, the longest first."""
+    both = dict.fromkeys((node, node.partition(".")[0]))
+    return tuple(name for name in both if len(name) > len("gpu") and not (name.isdigit() or _COMMON.fullmatch(name)))
 
 
 def _home() -> str:
@@ -284,4 +380,6 @@ def _private_paths(home: str, project: Path | None) -> tuple[re.Pattern[str], di
     names = dict(_places(home, project))
     folders = "|".join(re.escape(folder) for folder in names)
     # A folder begins a path: at the start of a word, after -I or -L, or after file://; and ends at a component's end.
-    return re.compile(rf"(?:(?<![\w.~/-])|(?<=(?<!\w)-[A-Za-z])|(?<=file://))(?:{folders})(?![\w-]|\.\w)"), names
+    return re.compile(
+        rf"(?:(?<![\w.~/-])(?<!<host>|<user>)|(?<=(?<!\w)-[A-Za-z])|(?<=file://))(?:{folders})(?![\w-]|\.\w)"
+    ), names

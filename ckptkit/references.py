@@ -1,6 +1,5 @@
 """References: from what a person types to the version that it names."""
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -125,15 +124,13 @@ def _at_path(path: Path) -> Version:
     if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
         raise NotFoundError(f"no folder {path}", "give the path of a version folder, such as ./runs/penguins/v0001")
     try:
-        sums = disk.read_regular(folder / checkpoint.SUMS)
+        digest = registry.digest_of(folder)
     except FormatError as error:
         raise NotFoundError(
             f"{path} is no version folder: {checkpoint.SUMS} {error.message}",
             "give the path of a version folder, such as ./runs/penguins/v0001",
         ) from error
-    return Version(
-        ref=f"{folder.parent.name}/{folder.name}", path=folder, digest=f"sha256:{hashlib.sha256(sums).hexdigest()}"
-    )
+    return Version(ref=f"{folder.parent.name}/{folder.name}", path=folder, digest=digest)
 
 
 _DIGITS = 8

@@ -3,9 +3,11 @@
 Version folders and ``history/`` are the truth. What is derived from them is in ``index``.
 """
 
+import contextlib
+import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,7 +115,16 @@ class Model:
 
 
 def default_root(explicit: str | os.PathLike[str] | None, cwd: Path) -> Path:
-    """The registry root: what was asked for, else ``$CKPTKIT_ROOT``, the project's setting, or ``runs`` in the project.
+    """The registry root: the named one, or ``runs`` in the project.
+
+    Raises:
+        CkptkitError: pyproject.toml cannot be read, or its ``root`` is not a string.
+    """
+    return named_root(explicit, cwd) or (disk.project_root(cwd) or cwd) / "runs"
+
+
+def named_root(explicit: str | os.PathLike[str] | None, cwd: Path) -> Path | None:
+    """The registry root that was asked for, else ``$CKPTKIT_ROOT``, else the project's setting; None without any.
 
     Raises:
         CkptkitError: pyproject.toml cannot be read, or its ``root`` is not a string.
@@ -122,12 +133,35 @@ def default_root(explicit: str | os.PathLike[str] | None, cwd: Path) -> Path:
         return cwd / disk.expand(explicit)
     if os.environ.get("CKPTKIT_ROOT"):
         return cwd / disk.expand(os.environ["CKPTKIT_ROOT"])
-    table = disk.settings(cwd)
-    if "root" in table:
-        if not isinstance(table["root"], str) or not table["root"]:
-            raise CkptkitError("[tool.ckptkit] root in pyproject.toml is not a path", 'write root = "runs"')
-        return Path(table["folder"]) / disk.expand(table["root"])
-    return (disk.project_root(cwd) or cwd) / "runs"
+    settings = disk.settings(cwd)
+    if settings.file is None or "root" not in settings.table:
+        return None
+    root = settings.table["root"]
+    if not isinstance(root, str) or not root:
+        raise CkptkitError("[tool.ckptkit] root in pyproject.toml is not a path", 'write root = "runs"')
+    return settings.file.parent / disk.expand(root)
+
+
+_SETTINGS = {"[tool.ckptkit]": ("check", "root"), "[tool.ckptkit.check]": ("ignore", "select")}
+
+
+def require_settings(cwd: Path) -> None:
+    """Refuse settings in pyproject.toml that nothing reads, as a misspelt one would be silently without effect.
+
+    Raises:
+        CkptkitError: there is one, or pyproject.toml cannot be read.
+    """
+    import difflib
+
+    settings = disk.settings(cwd)
+    for (name, known), table in zip(_SETTINGS.items(), (settings.table, settings.table.get("check")), strict=True):
+        for key in table if isinstance(table, Mapping) else ():
+            if key not in known:
+                close = difflib.get_close_matches(key, known, n=1)
+                meant = f"did you mean {close[0]}? " if close else ""
+                raise CkptkitError(
+                    f"{key!r} in {name} of {settings.file} is no setting", f"{meant}known are {' and '.join(known)}"
+                )
 
 
 def models(root: Path) -> Iterator[Model]:
@@ -149,20 +183,27 @@ def models(root: Path) -> Iterator[Model]:
 
 
 def is_model(folder: Path) -> bool:
-    """Whether a folder is a registered model: it has a history, or a version folder with a record of ours in it."""
-    if not folder.is_dir() or folder.is_symlink():
-        return False
-    try:
-        if (folder / HISTORY).is_dir():
-            return True
-        return any(is_version(folder / name) for name in os.listdir(folder) if names.folder_number(name))
-    except OSError:
-        return False
+    """Whether a folder, or what a link leads to, is a registered model.
+
+    It has a history, or a version folder with a record of ours in it.
+    """
+    if os.path.isdir(folder / HISTORY):  # noqa: PTH112 - Path.is_dir raises where a folder may not be entered
+        return True
+    return any(names.folder_number(name) and is_version(folder / name) for name in _listdir(folder))
 
 
 def is_version(folder: Path) -> bool:
     """Whether a folder holds lineage.json or SHA256SUMS."""
     return any(os.path.lexists(folder / name) for name in (checkpoint.LINEAGE, checkpoint.SUMS))
+
+
+def digest_of(folder: Path) -> str:
+    """The digest of a version, from its SHA256SUMS.
+
+    Raises:
+        FormatError: that file cannot be read.
+    """
+    return f"sha256:{hashlib.sha256(disk.read_regular(folder / checkpoint.SUMS)).hexdigest()}"
 
 
 def read_model(folder: Path) -> Model:
@@ -204,12 +245,12 @@ def _listdir(folder: Path) -> list[str]:
 
 
 def read_event(path: Path) -> Event | Unreadable:
-    """One event file."""
+    """One event file, or a draft of one."""
     try:
         event = Event.from_dict(documents.load_json(disk.read_regular(path, disk.CONFIG_LIMIT)))
     except FormatError as error:
         return Unreadable(reason=error.message, hint=error.hint, line=error.line, column=error.column)
-    if path.name != f"{event.id}.json":
+    if path.name.removeprefix(".") != f"{event.id}.json":
         return Unreadable(reason=f"its name is not its id, {event.id}")
     return event
 
@@ -304,25 +345,33 @@ def locked(root: Path) -> Any:  # noqa: ANN401 - a context manager
     return disk.lock(root / HOME / "lock")
 
 
-def open_stage(root: Path) -> checkpoint.Stage:
-    """A new stage below the root, after sweeping away the stages that dead processes of this host left.
+def open_stage(root: Path, folder: Path | None = None) -> checkpoint.Stage:
+    """A new stage, after sweeping away the stages that dead processes of this host left.
+
+    Args:
+        root: the registry root, below which the stage is.
+        folder: the model's folder. Where it is a link to another disk the stage is below it: no rename crosses disks.
 
     Raises:
         OSError: the disk is full or refuses.
     """
+    home = root / HOME
     with locked(root):
-        _sweep(root)
-        stage = checkpoint.Stage(root / HOME / f"stage-{secrets.token_hex(6)}")
+        if folder and os.path.isdir(folder) and folder.stat().st_dev != home.stat().st_dev:  # noqa: PTH112 - see is_model
+            home = folder / HOME
+            home.mkdir(exist_ok=True)
+        _sweep(home)
+        stage = checkpoint.Stage(home / f"stage-{secrets.token_hex(6)}")
         disk.write_new(stage.home / "host", _host().encode())
         return stage
 
 
-def _sweep(root: Path) -> None:
+def _sweep(private: Path) -> None:
     import shutil
     import time
 
-    for name in _listdir(root / HOME):
-        home = root / HOME / name
+    for name in _listdir(private):
+        home = private / name
         if not name.startswith("stage-"):
             continue
         try:
@@ -343,7 +392,6 @@ def _sweep(root: Path) -> None:
 
 def _host() -> str:
     """A name for this machine that does not tell its name."""
-    import hashlib
     import platform
 
     return hashlib.sha256(platform.node().encode()).hexdigest()[:16]
@@ -356,8 +404,11 @@ def publish(
     last: int,
     finish: Callable[[str], str],
     aliases: Mapping[str, str | None],
-) -> tuple[Version, list[Event]]:
+) -> tuple[Version, list[Event], list[str]]:
     """Give a staged version its number, rename it into place, and write its events. The caller holds the root's lock.
+
+    Once the version is in place nothing undoes it. Its events wait as drafts in the history by then, under names that
+    begin with a dot; those that a dead process or the disk left there are written by ``take_in``.
 
     Args:
         stage: everything but the small records staged.
@@ -366,6 +417,9 @@ def publish(
         finish: writes the small records for a version name and returns the version's digest; called again for the next
             number where another process, on a disk without locks, was faster.
         aliases: aliases to set, each with the id of the event that it follows.
+
+    Returns:
+        The version, its events that were written, and what could not be done after publication, in words.
 
     Raises:
         OSError: the disk is full or refuses; nothing was published.
@@ -381,22 +435,45 @@ def publish(
             new_event("alias", folder.name, version, digest=digest, alias=alias, previous=previous)
             for alias, previous in aliases.items()
         ]
-        drafts = []
-        for event in events:
-            drafts.append(stage.home / f"{event.id}.json")
-            disk.write_new(drafts[-1], documents.dump_json(event.to_dict()))
         try:
+            for event in events:
+                disk.write_new(_draft(history, event), documents.dump_json(event.to_dict()))
             stage.publish(folder / version)
-        except FileExistsError:
+        except OSError as error:
+            for event in events:
+                _draft(history, event).unlink(missing_ok=True)
+            if not isinstance(error, FileExistsError):
+                raise
             number += 1
             continue
         break
-    for draft in drafts:
-        draft.rename(history / draft.name)
+    written, warnings = _write_drafts(history, events)
+    for event in written:
+        if event.alias:
+            link_alias(folder, event.alias, version)
+    return Version(ref=f"{folder.name}/{version}", path=folder / version, digest=digest), written, warnings
+
+
+def _draft(history: Path, event: Event) -> Path:
+    return history / f".{event.id}.json"
+
+
+def _write_drafts(history: Path, events: Sequence[Event]) -> tuple[list[Event], list[str]]:
+    """Give the drafts of a version's events their names; the saved event comes last, as its absence is looked for."""
+    written: list[Event] = []
+    warnings = []
+    for event in sorted(events, key=lambda event: event.kind == "saved"):
+        path = history / f"{event.id}.json"
+        try:
+            _draft(history, event).rename(path)
+        except OSError as error:
+            if not os.path.lexists(path):  # on a disk without locks another process may have taken it in
+                words = f"an event of {event.version} could not be written ({disk.reason(error)})"
+                warnings.append(f"{words}: run `ckptkit index`")
+                break
+        written.append(event)
     disk.sync_folder(history)
-    for alias in aliases:
-        link_alias(folder, alias, version)
-    return Version(ref=f"{folder.name}/{version}", path=folder / version, digest=digest), events
+    return [event for event in events if event in written], warnings
 
 
 def link_alias(folder: Path, alias: str, version: str) -> None:
@@ -409,20 +486,106 @@ def link_alias(folder: Path, alias: str, version: str) -> None:
         draft.symlink_to(version)
         draft.replace(link)
     except OSError:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
 
 
-def take_in(model: Model) -> list[Event]:
-    """Write the missing ``saved`` event of each version folder that verifies; returns what was written."""
-    written = []
-    for version in model.versions:
-        if version in model.saved:
+def verified(folder: Path, versions: Sequence[str], *, anew: bool = False) -> dict[str, str]:
+    """Those of some versions without a ``saved`` event that verify, with their digests, for ``take_in``.
+
+    This reads every byte, so it is done before the root's lock is taken. A version that did not verify is remembered
+    and not read again before one of its files changes.
+
+    Args:
+        folder: the model's folder.
+        versions: the versions without an event.
+        anew: read also those that are remembered.
+    """
+    memory = folder.parent / HOME / _REFUSED
+    refused = _recall(memory) if versions else {}
+    known, found = dict(refused), {}
+    for version in versions:
+        ref, state = f"{folder.name}/{version}", _state(folder / version)
+        if refused.get(ref) == state and not anew:
             continue
-        found = checkpoint.read(model.path / version, deep=True)
-        if found.digest is None or not isinstance(found.sums, Mapping) or dict(found.hashed) != dict(found.sums):
-            continue
-        event = new_event("saved", model.name, version, digest=found.digest)
-        (model.path / HISTORY).mkdir(exist_ok=True)
-        disk.create(model.path / HISTORY / f"{event.id}.json", documents.dump_json(event.to_dict()))
-        written.append(event)
+        read = checkpoint.read(folder / version, deep=True)
+        if read.digest is not None and isinstance(read.sums, Mapping) and dict(read.hashed) == dict(read.sums):
+            found[version] = read.digest
+        else:
+            refused[ref] = state
+    if refused != known and memory.parent.is_dir():
+        with contextlib.suppress(OSError):  # without a memory it costs time alone
+            disk.replace(memory, documents.dump_json(refused))
+    return found
+
+
+_REFUSED = "refused.json"
+
+
+def _recall(memory: Path) -> dict[str, Any]:
+    try:
+        known = documents.load_json(disk.read_regular(memory))
+    except FormatError:
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _state(folder: Path) -> list[int]:
+    """How many names a folder holds at any depth, their bytes, and when the last of them changed, in ns."""
+    count, size, newest = 0, 0, 0
+    for place, _, files in os.walk(folder):
+        for path in (place, *(os.path.join(place, name) for name in files)):  # noqa: PTH118 - a str, many times
+            with contextlib.suppress(OSError):
+                status = os.lstat(path)
+                count, size, newest = count + 1, size + status.st_size, max(newest, status.st_ctime_ns)
+    return [count, size, newest]
+
+
+def take_in(model: Model, digests: Mapping[str, str]) -> list[Event]:
+    """Write the missing ``saved`` event of each version that verified; returns what was written.
+
+    Drafts that a dead process left in the history are written first, for versions that are the ones they speak of. The
+    caller holds the root's lock.
+
+    Args:
+        model: as read under the lock.
+        digests: what ``verified`` gave before the lock was taken.
+    """
+    written = _take_in_drafts(model)
+    there = {*model.saved, *(event.version for event in written)}
+    for version, digest in digests.items():
+        if version in model.versions and version not in there and _is_sealed(model.path / version, digest):
+            event = new_event("saved", model.name, version, digest=digest)
+            (model.path / HISTORY).mkdir(exist_ok=True)
+            disk.create(model.path / HISTORY / f"{event.id}.json", documents.dump_json(event.to_dict()))
+            written.append(event)
     return written
+
+
+def _take_in_drafts(model: Model) -> list[Event]:
+    import time
+
+    history = model.path / HISTORY
+    ready: dict[str, list[Event]] = {}
+    for name in _listdir(history):
+        event = read_event(history / name) if name.startswith(".") and name.endswith(".json") else None
+        if not isinstance(event, Event):
+            continue
+        if event.version and event.digest and _is_sealed(model.path / event.version, event.digest):
+            ready.setdefault(event.version, []).append(event)
+            continue
+        with contextlib.suppress(OSError):
+            if (history / name).lstat().st_mtime < time.time() - _DAY:  # its version was never published
+                (history / name).unlink()
+    written = [event for events in ready.values() for event in _write_drafts(history, events)[0]]
+    if written:
+        for alias, version in read_model(model.path).aliases.items():
+            link_alias(model.path, alias, version)
+    return written
+
+
+def _is_sealed(folder: Path, digest: str) -> bool:
+    try:
+        return digest_of(folder) == digest
+    except FormatError:
+        return False

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +15,48 @@ _HOW = "save it with its own library and pass the path"
 def collect(weights: object) -> dict[str, Any]:
     """The arrays or tensors of a state dict or torch module by name.
 
-    Wrappers leave no trace: ``_orig_mod.`` (torch.compile) goes wherever it stands, ``module.`` (DataParallel) where
-    every name begins with it. Nested mappings are joined with dots; plain numbers become arrays of no dimension.
+    Wrappers leave no trace: DataParallel, DistributedDataParallel and ``torch.compile`` are taken off a module, and
+    their ``module.`` and ``_orig_mod.`` off the names of a state dict. Nested mappings are joined with dots; plain
+    numbers become arrays of no dimension.
 
     Raises:
-        CkptkitError: the weights are sharded over several processes, or hold something that is no array.
+        CkptkitError: the weights are sharded over several processes, hold something that is no array, or two names
+            become one.
     """
     refuse_sharded(weights)
-    state = weights if isinstance(weights, Mapping) else getattr(weights, "state_dict", lambda: None)()
+    inner = _unwrapped(weights)
+    state = inner if isinstance(inner, Mapping) else getattr(inner, "state_dict", lambda: None)()
     if not isinstance(state, Mapping) or not state:
         raise CkptkitError(f"a {type(weights).__name__} cannot be saved as weights", _HOW)
-    named = {name.replace("_orig_mod.", ""): value for name, value in _leaves(state, "")}
-    if all(name.startswith("module.") for name in named):
-        named = {name.removeprefix("module."): value for name, value in named.items()}
+    leaves = [(name.replace("_orig_mod.", ""), value) for name, value in _leaves(state, "")]
+    if state is inner and all(name.startswith("module.") for name, _ in leaves):
+        leaves = [(name.removeprefix("module."), value) for name, value in leaves]
+    named: dict[str, Any] = {}
+    for name, value in leaves:
+        if name in named:
+            raise CkptkitError(f"two of the weights would be called {name!r}", "rename one of them")
+        if _is_array(value) or isinstance(value, int | float):
+            named[name] = value
+        elif value is not None or name.rpartition(".")[2] != "_extra_state":
+            raise CkptkitError(f"the weights hold {name!r}, a {type(value).__name__}, which is no array", _HOW)
     return named
+
+
+_WRAPPERS = frozenset({"DataParallel", "DistributedDataParallel"})
+
+
+def _unwrapped(weights: Any) -> Any:  # noqa: ANN401 - a module or a mapping
+    while type(weights).__name__ in _WRAPPERS and hasattr(weights, "module"):
+        weights = weights.module
+    return weights
 
 
 def _leaves(state: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in state.items():
-        name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{name}.")
-        elif _is_array(value) or isinstance(value, int | float):
-            yield name, value
-        elif name.rpartition(".")[2] == "_extra_state" and value is None:
-            continue
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            raise CkptkitError(f"the weights hold {name!r}, a {type(value).__name__}, which is no array", _HOW)
+            yield f"{prefix}{key}", value
 
 
 def _is_array(value: object) -> bool:
@@ -53,7 +69,7 @@ def refuse_sharded(weights: object) -> None:
     Raises:
         CkptkitError: the weights are an FSDP module, or hold distributed tensors.
     """
-    parts = list(weights.values()) if isinstance(weights, Mapping) else []
+    parts = [value for _, value in _leaves(weights, "")] if isinstance(weights, Mapping) else []
     modules = getattr(weights, "modules", None)
     if callable(modules):
         parts += [*modules(), *getattr(weights, "parameters", list)()]
@@ -119,17 +135,32 @@ def _is_view(tensor: Any) -> bool:  # noqa: ANN401 - a torch tensor
     return bool(tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size())
 
 
-def rescue(named: Mapping[str, Any], stamp: str) -> Path:
-    """Write weights that could not be saved into the working directory, so that they outlive the process.
+def rescue(weights: object) -> Path:
+    """Keep weights that could not be saved in a new file in the working directory, so that they outlive the process.
 
-    Args:
-        named: arrays or tensors by name.
-        stamp: the time, as part of the file's name.
+    As safetensors where they are arrays or tensors and the package is there; else as the loaded torch, or Python
+    itself, writes them.
 
     Raises:
-        CkptkitError: they cannot be written as safetensors.
-        OSError: the working directory refuses them.
+        Exception: they can be written in no way.
     """
-    path = Path(f"unsaved-{stamp}.safetensors")
-    write(named, path)
-    return Path(os.path.relpath(path))
+    now = datetime.now(UTC)
+    stem = f"unsaved-{now:%Y%m%dT%H%M%S}.{now.microsecond:06d}Z-{os.getpid()}"
+    path = Path(f"{stem}.safetensors")
+    try:
+        write(collect(weights), path)
+    except (CkptkitError, OSError):
+        path.unlink(missing_ok=True)
+    else:
+        return path
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        path = Path(f"{stem}.pt")
+        torch.save(weights, path)
+        return path
+    import pickle
+
+    path = Path(f"{stem}.pkl")
+    with path.open("xb") as file:
+        pickle.dump(weights, file)
+    return path

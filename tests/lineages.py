@@ -102,7 +102,12 @@ _WHOLE: dict[str, Any] = {
         "gpus": [],
         "driver": None,
         "libraries": {"numpy": "2.2.1"},
-        "precision": {"requested": None, "weights": {"F32": 28}, "effective": {}, "flags": {}},
+        "precision": {
+            "requested": None,
+            "weights": {"F32": 28},
+            "effective": {"numpy.default_dtype": "float64"},
+            "flags": {},
+        },
         "determinism": {},
         "threads": {"openblas": 2},
         "variables": {"at_start": {}, "at_save": {"OMP_NUM_THREADS": "2"}},

@@ -41,7 +41,7 @@ def publish(
 
             heads = {alias: known.alias_heads(alias) for alias in aliases}
             followed = {alias: found[-1].id if found else None for alias, found in heads.items()}
-            version, _ = registry.publish(stage, root / model, last=known.last, finish=finish, aliases=followed)
+            version, _, _ = registry.publish(stage, root / model, last=known.last, finish=finish, aliases=followed)
             index.write(root, index.build(root))
     return version
 

@@ -75,9 +75,10 @@ def test_nothing_is_checked_twice(root: Path) -> None:
 
 def test_the_default_root(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(check().verdicts) == ["runs/penguins/v0001", "runs/penguins/v0002", "runs/whales/v0001"]
-    monkeypatch.setenv("CKPTKIT_ROOT", str(tmp_path / "none"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     assert check().verdicts == {}
-    assert next(iter(check(root=root).verdicts)) == "runs/penguins/v0001"
+    assert next(iter(check(root=root).verdicts)) == f"{root}/penguins/v0001"
 
 
 def test_versions_are_in_the_order_of_their_numbers(root: Path) -> None:
@@ -96,9 +97,41 @@ def test_what_is_not_there_or_not_ours_is_refused(root: Path, tmp_path: Path, pa
     assert caught.value.hint
 
 
-def test_a_root_that_was_named_and_is_not_there_is_refused(root: Path) -> None:
-    with pytest.raises(CkptkitError, match="elsewhere is no folder"):
-        check(root=root / "elsewhere")
+@pytest.mark.parametrize("how", ["option", "variable", "setting"])
+@pytest.mark.usefixtures("root")
+def test_a_root_that_was_named_and_is_not_there_is_refused(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "variable":
+        monkeypatch.setenv("CKPTKIT_ROOT", "typo")
+    elif how == "setting":
+        (tmp_path / "pyproject.toml").write_text('[tool.ckptkit]\nroot = "typo"\n')
+    with pytest.raises(CkptkitError, match="the registry root typo does not exist") as caught:
+        check(root="typo" if how == "option" else None)
+    assert caught.value.exit_code == 2
+    (tmp_path / "typo").touch()
+    with pytest.raises(CkptkitError, match="the registry root typo is not a folder"):
+        check(root="typo" if how == "option" else None)
+    assert check("runs").versions == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("penguins", "runs/penguins"),
+        ("penguins/1", "runs/penguins/v0001"),
+        ("penguins/v0002", "runs/penguins/v0002"),
+        ("penguins@champion", "runs/penguins/v0001"),
+    ],
+)
+def test_a_reference_is_answered_with_its_path(root: Path, given: str, meant: str) -> None:
+    assert check(meant).versions
+    with pytest.raises(CkptkitError, match=f"{given} does not exist") as caught:
+        check(given)
+    assert (caught.value.hint, caught.value.exit_code) == (f"did you mean {meant}?", 2)
+    with pytest.raises(CkptkitError) as caught:
+        check(given, root=root / "penguins" / "v0001")
+    assert caught.value.hint.startswith("name a registry root")
 
 
 def test_select_and_ignore(root: Path) -> None:

@@ -1,5 +1,9 @@
+import errno
+import fcntl
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +73,57 @@ def test_a_lock_that_another_holds_is_waited_for_in_vain(tmp_path: Path) -> None
             pass
 
 
+def test_a_lock_is_free_once_it_is_left_though_a_forked_child_lives(tmp_path: Path) -> None:
+    with disk.lock(tmp_path / "lock"):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(writing)
+            os.read(reading, 1)
+            os._exit(0)
+        os.close(reading)
+    with disk.lock(tmp_path / "lock", seconds=0) as known:
+        assert known
+    os.close(writing)
+    os.waitpid(child, 0)
+
+
+def test_a_lock_is_freed_by_death(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from ckptkit import disk\n"
+        "with disk.lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(CkptkitError, match="held"), disk.lock(tmp_path / "lock", seconds=0.05):
+            pass
+        holder.kill()
+        holder.wait()
+        with disk.lock(tmp_path / "lock", seconds=0) as known:
+            assert known
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_gives_none_and_says_so(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with disk.lock(tmp_path / "lock") as known, disk.lock(tmp_path / "lock") as again:
+        assert not known
+        assert not again
+
+
+def test_a_lock_file_that_cannot_be_is_told(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), disk.lock(tmp_path):
+        pass
+
+
 def test_project_root_is_the_nearest_sign(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / ".git").mkdir()
@@ -80,7 +135,7 @@ def test_project_root_is_the_nearest_sign(tmp_path: Path) -> None:
 def test_settings(tmp_path: Path) -> None:
     pyproject = tmp_path / "pyproject.toml"
     pyproject.write_text('[tool.ckptkit]\nroot = "models"\n')
-    assert disk.settings(tmp_path)["root"] == "models"
+    assert disk.settings(tmp_path) == disk.Settings(table={"root": "models"}, file=pyproject)
     pyproject.write_text("[tool.ckptkit\n")
     with pytest.raises(CkptkitError, match=r"pyproject\.toml is not TOML"):
         disk.settings(tmp_path)

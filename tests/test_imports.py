@@ -20,7 +20,7 @@ FLOORS = (
     ("checkpoint", "model_card"),
     ("weights", "pickles", "state_dict", "hashing"),
     ("manifest", "hash_cache", "record", "redact", "documents", "markdown", "names", "disk"),
-    ("errors",),
+    ("errors", "words"),
 )
 HEIGHT = {room: floor for floor, rooms in enumerate(reversed(FLOORS)) for room in rooms}
 PURE = ("rules", "record", "redact", "documents", "manifest")
@@ -94,7 +94,6 @@ HEAVY = {
     "subprocess",
     "sqlite3",
     "tqdm",
-    "filelock",
 }
 
 

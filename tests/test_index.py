@@ -1,13 +1,17 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from registries import publish
 
 from ckptkit import documents, registry
+from ckptkit import index as derived_files
 from ckptkit.errors import CkptkitError, NotFoundError
+from ckptkit.verbs.check import check
 from ckptkit.verbs.index import index
 
 
@@ -175,7 +179,9 @@ def test_where_there_is_no_registry_nothing_is_written(tmp_path: Path) -> None:
 def test_an_empty_registry(tmp_path: Path) -> None:
     registry.open_root(tmp_path)
     assert (index(tmp_path).versions, index(tmp_path).written) == (0, ())
-    assert json.loads((tmp_path / "index.json").read_bytes()) == {"schema": "ckptkit/index/1", "models": {}}
+    stored = json.loads((tmp_path / "index.json").read_bytes())
+    assert (stored["schema"], stored["models"]) == ("ckptkit/index/1", {})
+    assert check(tmp_path).findings == ()
 
 
 def test_a_copy_without_this_machines_side(root: Path, tmp_path: Path) -> None:
@@ -183,6 +189,64 @@ def test_a_copy_without_this_machines_side(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root, tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns(".ckptkit", "index.json"))
     assert index(tmp_path / "copy").written == ("index.json",)
     assert derived(tmp_path / "copy") == before
+
+
+EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a number for a time": lambda part: part["versions"]["v0002"].update(created=5),
+    "a number for words": lambda part: part["versions"]["v0002"].update(message=["x"]),
+    "a list for metrics": lambda part: part["versions"]["v0002"].update(metrics=[]),
+    "a list for a metric": lambda part: part["versions"]["v0002"]["metrics"].update(loss=[[]]),
+    "a number for bytes": lambda part: part["versions"]["v0002"].update(bytes="many"),
+    "a mapping for a digest": lambda part: part["versions"]["v0001"].update(digest={}),
+    "another digest": lambda part: part["versions"]["v0001"].update(digest="sha256:" + "0" * 64),
+    "a key too few": lambda part: part["versions"]["v0001"].pop("config"),
+    "a key too many": lambda part: part.update(stages={}),
+    "an alias elsewhere": lambda part: part["aliases"].update(champion="v0001"),
+    "another order": lambda part: part.update(versions=dict(reversed(part["versions"].items()))),
+    "a lower number": lambda part: part.update(last=1),
+    "no number": lambda part: part.update(last=True),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_index_counts_for_nothing(root: Path, edit: str) -> None:
+    true = derived_files.load(root)
+    stored = json.loads((root / "index.json").read_bytes())
+    EDITS[edit](stored["models"]["penguins"])
+    (root / "index.json").write_bytes(json.dumps(stored).encode())
+    assert derived_files.load(root) == true
+    assert {finding.where for finding in check(root, select=["CK9"]).findings} == {"index.json"}
+    assert publish(root).ref == "penguins/v0003"
+    assert check(root, select=["CK9"]).findings == ()
+
+
+def test_an_index_of_other_events_is_seen_through(root: Path) -> None:
+    """As many events, and the newest of the same name, say nothing: one was removed, an older one came by a merge."""
+    history = root / "penguins" / "history"
+    names = sorted(os.listdir(history))
+    event = json.loads((history / names[0]).read_bytes())
+    event |= {"id": event["id"][:-8] + "00000000", "version": "v0009"}
+    (history / names[0]).unlink()
+    (history / f"{event['id']}.json").write_bytes(json.dumps(event).encode())
+    assert len(os.listdir(history)) == len(names)
+    assert derived_files.load(root)["models"]["penguins"]["last"] == 9
+
+
+def test_an_event_that_could_not_be_read_once_is_read_later(root: Path) -> None:
+    history = root / "penguins" / "history"
+    newest = sorted(history.iterdir())[-2]
+    text = newest.read_bytes()
+    shutil.rmtree(root / "penguins" / "v0002")
+    newest.write_bytes(text[:20])
+    index(root)
+    newest.write_bytes(text)
+    assert derived_files.load(root)["models"]["penguins"]["last"] == 2
+
+
+def test_the_readme_of_a_project_is_no_finding(root: Path) -> None:
+    (root / "README.md").write_text("# My project\n")
+    assert index(root).written == ()
+    assert check(root, select=["CK9"]).findings == ()
 
 
 @pytest.mark.parametrize("folder", [".", ".ckptkit", "penguins"])

@@ -37,6 +37,17 @@ def test_the_default_columns(root: Path) -> None:
     assert table.rows[3][3:7] == (None, None, None, None)
     assert table.rows[4][1] == ("best", "champion")
     assert (table.unreadable, table.left_out) == ({}, ())
+    assert table.spare == ("f1", "train/loss", "val/loss")
+    assert list_verb("whales", root=root, tags={"who": "nobody"}).spare == ()
+    assert list_verb(root=root, columns=["f1"]).spare == ()
+
+
+def test_what_is_empty_is_spared_first(root: Path) -> None:
+    assert list_verb("whales", root=root).spare == ("aliases", "seed")
+    publish(root, "whales", metrics={"b": 1, "a": 2}, message=None, config__seed=[1, 2])
+    assert list_verb("whales", root=root).spare == ("aliases", "a", "b")
+    assert list_verb("whales", root=root, sort="-b").spare == ("aliases", "a")
+    assert list_verb("penguins", root=root, sort="metric:val/loss").spare == ("aliases", "train/loss")
 
 
 def test_one_model(root: Path) -> None:
@@ -187,15 +198,14 @@ def test_versions_by_model_and_number(root: Path) -> None:
         versions("seals", root=root)
 
 
-def test_versions_leaves_out_with_a_warning_what_has_no_digest(root: Path) -> None:
+def test_versions_leaves_out_what_has_no_digest(root: Path) -> None:
     sums = root / "penguins" / "v0002" / "SHA256SUMS"
     sums.unlink()
     os.mkfifo(sums)
     truncate(root / "penguins" / "v0001" / "lineage.json")
     (root / "index.json").unlink()
-    with pytest.warns(UserWarning, match="penguins/v0002 is left out: .*is not a regular file"):
-        found = versions("penguins", root=root)
-    assert [version.ref for version in found] == ["penguins/v0001", "penguins/v0003"]
+    assert [version.ref for version in versions("penguins", root=root)] == ["penguins/v0001", "penguins/v0003"]
+    assert "is not a regular file" in list_verb("penguins", root=root).unreadable["penguins/v0002"]
 
 
 def test_a_missing_root_is_not_found(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 The canaries are put together when the tests run, so that no scanner takes this file for a leak.
 """
 
+import os
 import string
 import time
 from pathlib import Path
@@ -218,6 +219,43 @@ def test_command_lines() -> None:
     assert redact.argv(["-H", "Authorization: Bearer " + A40 + "1"])[1].count(A40) == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("run with password=hunter2, then", "run with password=<redacted:password>, then"),
+        ("# db password: a,b;c&d}e", "# db password: <redacted:password>"),
+        ("API_KEY=hunter2 and 'secret': 'x y'", "API_KEY=<redacted:api-key> and 'secret': '<redacted:secret>'"),
+        ("the API key: hunter2\nlr: 1", "the API key: <redacted:api-key>\nlr: 1"),
+        ("Authorization: Bearer hunter2", "Authorization: <redacted:authorization>"),
+        (r'{"password": "a\"b", "lr": 1}', '{"password": "<redacted:password>", "lr": 1}'),
+        ("password=a,lr=1 password=a&lr=1", "password=<redacted:password>,lr=1 password=<redacted:password>&lr=1"),
+    ],
+)
+def test_assignments_in_free_text(text: str, left: str) -> None:
+    assert redact.text(text) == redact.assignments(text) == left
+    assert redact.text(left) == left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "tokens: 128",
+            "secret sauce",
+            "password-protected",
+            "key: value",
+            "max_tokens=5",
+            "token: word",
+            "new key: x",
+        ),
+        *("credentials:\n  - 1", "password: ${oc.env:X} # x", "password: ???", "api_key: null", "secret=$(cat x)"),
+        *("pad_token=<pad>", "num_key_value_heads: 8", "private_key: |"),
+    ],
+)
+def test_free_text_about_secrets_and_of_the_field_survives(text: str) -> None:
+    assert redact.text(text) == text
+
+
 # --- variables ---
 
 
@@ -254,6 +292,18 @@ def test_only_variables_that_change_numbers_are_recorded(monkeypatch: pytest.Mon
 
 
 # --- addresses ---
+
+
+LOCAL = [
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    "[::1]:29500",
+    "0.0.0.0:1",
+    "localhost:29500",
+    "http://127.0.0.1:8000/v1",
+    "5",
+]
 
 
 @pytest.mark.parametrize(
@@ -349,6 +399,63 @@ def test_a_project_around_the_home_does_not_tell_the_users_name(home: Path) -> N
     assert redact.path(home / "x", home.parent) == ("~/x", False)
 
 
+# --- user and host ---
+
+
+def on_host(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", host, "6", "x", "x86_64")))
+
+
+def test_the_user_in_a_path(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "alice")
+    told = "/scratch/alice/x file:///mnt/alice ../alice/y /u/alice, /x/alice.lab /x/alice2 hf://alice/m alice/b"
+    left = "/scratch/<user>/x file:///mnt/<user> ../<user>/y /u/<user>, /x/alice.lab /x/alice2 hf://alice/m alice/b"
+    assert redact.text(told) == left
+    assert redact.text(left) == left
+    assert redact.argv(["--data", "/scratch/alice/x"]) == ("--data", "/scratch/<user>/x")
+    assert redact.path(Path("/scratch/alice"), home) == ("<user>", True)
+    for name in ("root", "al", "data"):
+        monkeypatch.setenv("LOGNAME", name)
+        assert redact.text(f"/scratch/{name}/x") == f"/scratch/{name}/x"
+
+
+def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 3_999_999_999)
+    redact._account.cache_clear()
+    assert redact.text("/scratch/alice/x") == "/scratch/alice/x"
+    redact._account.cache_clear()
+
+
+def test_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_host(monkeypatch, "node17.lab.example")
+    told = "node17:29500 http://node17.lab.example/x runs/Nov05_12-00-00_node17 node171 my-node17 node17.py"
+    left = "<host>:29500 http://<host>/x runs/Nov05_12-00-00_<host> node171 my-node17 <host>.py"
+    assert redact.text(told) == left
+    assert redact.text(left) == left
+    for host in ("gpu", "localhost", "1234567", "model", "redacted"):
+        on_host(monkeypatch, host)
+        assert redact.text(f"{host} <redacted:token>") == (
+            "<host> <redacted:token>" if host == "redacted" else f"{host} <redacted:token>"
+        )
+
+
+@pytest.mark.parametrize(
+    "name", ["master_addr", "master-addr", "host", "db.host", "hostname", "rdzv_endpoint", "host_name"]
+)
+def test_addresses_by_their_names(name: str) -> None:
+    assert redact.values({name: "node9:29500"}) == {name: "<redacted:host>"}
+    assert redact.argv([f"--{name}", "node9"]) == (f"--{name}", "<redacted:host>")
+    assert redact.argv([f"--{name}=node9"]) == (f"--{name}=<redacted:host>",)
+    for local in LOCAL:
+        assert redact.values({name: local}) == {name: local}
+        assert redact.argv([f"--{name}={local}"]) == (f"--{name}={local}",)
+    assert redact.values({"master_port": "29500", "ghost": "x", "host_count": "two", name: 3})[name] == 3
+    assert redact.values({"ghost": "x", "host_count": "two"}) == {"ghost": "x", "host_count": "two"}
+    assert redact.text("https://x.example/?host=a") == "https://x.example/?host=a"
+
+
 # --- properties ---
 
 PIECES = st.sampled_from(
@@ -372,23 +479,51 @@ PIECES = st.sampled_from(
         "}",
         "sig",
         "hunter2",
+        "/alice",
+        "node17",
+        "host",
+        "/home/me",
+        "Bearer ",
+        "${",
     ]
 )
 
 
 @given(st.lists(PIECES | st.text(max_size=4), max_size=12).map("".join))
 def test_redacting_twice_changes_nothing(value: str) -> None:
-    once = redact.text(value)
-    assert redact.text(once) == once
-    line = redact.argv(["--x", value])
-    assert redact.argv(line) == line
-    config = redact.values({"password": value, "x": [value]})
-    assert redact.values(config) == config
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("LOGNAME", "alice")
+        on_host(monkeypatch, "node17")
+        project = Path("/home/me")
+        once = redact.text(value, project=project)
+        assert redact.text(once, project=project) == once
+        line = redact.argv(["--x", value, "--host", value])
+        assert redact.argv(line) == line
+        config = redact.values({"password": value, "x": [value], "host": value})
+        assert redact.values(config) == config
 
 
 @pytest.mark.parametrize(
     "piece",
-    ["a", "a=", "://", "://a", "ey", "eyJ-", "-----BEGIN ", "/home", " ", "a.", "'", '":', "wandb", "sk-", "?&"],
+    [
+        "a",
+        "a=",
+        "://",
+        "://a",
+        "ey",
+        "eyJ-",
+        "-----BEGIN ",
+        "/home",
+        " ",
+        "a.",
+        "'",
+        '":',
+        "wandb",
+        "sk-",
+        "?&",
+        "password='\"",
+        'key="\\',
+    ],
 )
 def test_time_grows_with_the_length_only(piece: str) -> None:
     value = piece * (200_000 // len(piece))

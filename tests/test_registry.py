@@ -1,14 +1,19 @@
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ckptkit import checkpoint, index, registry
+from ckptkit import checkpoint, index, references, registry
 from ckptkit.errors import CkptkitError
+from ckptkit.verbs.check import check
+from ckptkit.verbs.index import index as rebuild
 
 WORKER = """
 import sys
@@ -58,6 +63,55 @@ def test_numbers_are_never_reused(tmp_path: Path, weights: Path) -> None:
     assert save(root, weights).ref == "m/v10000"
 
 
+def test_no_number_comes_from_the_index_alone(tmp_path: Path, weights: Path) -> None:
+    root = tmp_path / "runs"
+    for _ in range(3):
+        save(root, weights)
+    shutil.rmtree(root / "m" / "v0003")
+    stored = json.loads((root / "index.json").read_bytes())
+    stored["models"]["m"]["last"] = 2
+    del stored["models"]["m"]["versions"]["v0003"]
+    (root / "index.json").write_text(json.dumps(stored))
+    assert save(root, weights).ref == "m/v0004"
+
+
+def test_a_model_may_be_a_link(tmp_path: Path, weights: Path) -> None:
+    import ckptkit
+
+    root = tmp_path / "runs"
+    (tmp_path / "big" / "m").mkdir(parents=True)
+    root.mkdir()
+    (root / "m").symlink_to("../big/m")
+    for name, target in {"loop": "loop", "broken": "nowhere", "here": ".", "up": "..", "file": "../w.bin"}.items():
+        (root / name).symlink_to(target)
+    assert [save(root, weights, aliases=["best"]).ref for _ in range(2)] == ["m/v0001", "m/v0002"]
+    assert sorted(os.listdir(tmp_path / "big" / "m")) == ["@best", "history", "v0001", "v0002"]
+    assert [model.name for model in registry.models(root)] == ["m"]
+    assert (root / "index.json").read_bytes() == index.dump(index.build(root))
+    assert references.find("m@best", root=root, cwd=tmp_path).version.path == root / "m" / "v0002"
+    assert ckptkit.path("m/1", "w.bin", root=root).read_bytes() == b"weights"
+    report = check(root, deep=True)
+    assert [path.rpartition("runs/")[2] for path in report.verdicts] == ["m/v0001", "m/v0002"]
+    assert not [finding for finding in report.findings if finding.code.startswith(("CK1", "CK2", "CK9"))]
+    assert check(root / "m").versions == 2
+    shutil.rmtree(root / "m" / "v0002")
+    assert [finding.code for finding in check(root, select=["CK9"]).findings] == ["CK906"]
+    assert rebuild(root).versions == 1
+
+
+def test_a_model_may_lie_on_another_disk(tmp_path: Path, weights: Path) -> None:
+    memory = Path("/dev/shm")  # noqa: S108 - the one other disk that a Linux has
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second disk")
+    with tempfile.TemporaryDirectory(dir=memory) as big:
+        (tmp_path / "runs").mkdir()
+        (tmp_path / "runs" / "m").symlink_to(big)
+        assert save(tmp_path / "runs", weights).ref == "m/v0001"
+        assert (Path(big) / "v0001" / "w.bin").read_bytes() == b"weights"
+        assert os.listdir(Path(big) / registry.HOME) == []
+        assert [finding.code for finding in check(tmp_path / "runs", select=["CK1", "CK9"]).findings] == []
+
+
 def test_a_folder_without_an_event_is_taken_in_once_if_it_verifies(tmp_path: Path, weights: Path) -> None:
     root = tmp_path / "runs"
     save(root, weights)
@@ -71,17 +125,60 @@ def test_a_folder_without_an_event_is_taken_in_once_if_it_verifies(tmp_path: Pat
     assert [event.version for event in model.events] == ["v0001", "v0005", "v0007", "v0008"]
 
 
-def test_parallel_saves_are_all_there_once(tmp_path: Path, weights: Path) -> None:
+def test_what_does_not_verify_is_not_read_at_every_save(tmp_path: Path, weights: Path) -> None:
     root = tmp_path / "runs"
-    command = [sys.executable, "-c", WORKER, str(root), str(weights), "4"]
-    workers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(5)]
-    assert [worker.wait(120) for worker in workers] == [0] * 5
+    save(root, weights)
+    good, bad = root / "m" / "v0001", root / "m" / "v0005"
+    shutil.copytree(good, bad)
+    (bad / "w.bin").chmod(0o600)
+    (bad / "w.bin").write_bytes(b"damaged")
+
+    assert registry.verified(root / "m", ["v0005"]) == {}
+    known = json.loads((root / registry.HOME / "refused.json").read_bytes())
+    assert list(known) == ["m/v0005"]
+    (bad / "w.bin").chmod(0o600)
+    assert registry.verified(root / "m", ["v0005"]) == {}
+    assert json.loads((root / registry.HOME / "refused.json").read_bytes()) != known
+    with os.fdopen(os.open(bad / "w.bin", os.O_WRONLY), "wb") as file:
+        file.write(b"weights")
+    assert registry.verified(root / "m", ["v0005"]) == {"v0005": registry.digest_of(bad)}
+    assert save(root, weights).ref == "m/v0006"
+    assert "v0005" in registry.read_model(root / "m").saved
+
+
+LOCKLESS = """
+import fcntl, os
+def refuse(*_):
+    raise OSError({0}, os.strerror({0}))
+fcntl.flock = refuse
+"""
+
+
+def save_in_parallel(root: Path, weights: Path, before: str = "") -> registry.Model:
+    command = [sys.executable, "-W", "error", "-c", before + WORKER, str(root), str(weights), "4"]
+    workers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(5)]
+    assert [worker.communicate(timeout=120)[1].count(b"warning") for worker in workers] == [0] * 5
+    assert [worker.returncode for worker in workers] == [0] * 5
     model = registry.read_model(root / "m")
     assert list(model.versions) == [f"v{number:04d}" for number in range(1, 21)]
     assert sorted(model.saved) == list(model.versions)
-    assert len(model.alias_heads("newest")) == 1
-    assert (root / "index.json").read_bytes() == index.dump(index.build(root))
+    for version, event in model.saved.items():
+        assert event.digest == registry.digest_of(root / "m" / version)
+    assert not [name for name in os.listdir(root / "m" / "history") if name.startswith(".")]
     assert not [name for name in os.listdir(root / registry.HOME) if name.startswith("stage-")]
+    return model
+
+
+def test_parallel_saves_are_all_there_once(tmp_path: Path, weights: Path) -> None:
+    model = save_in_parallel(tmp_path / "runs", weights)
+    assert len(model.alias_heads("newest")) == 1
+    assert (tmp_path / "runs" / "index.json").read_bytes() == index.dump(index.build(tmp_path / "runs"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_parallel_saves_without_locks_are_all_there_once(tmp_path: Path, weights: Path, number: int) -> None:
+    save_in_parallel(tmp_path / "runs", weights, LOCKLESS.format(int(number)))
+    assert index.load(tmp_path / "runs") == index.build(tmp_path / "runs")
 
 
 def test_without_locks_the_rename_is_the_claim(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +221,75 @@ def test_a_dead_stage_is_swept_and_a_living_one_is_not(tmp_path: Path, weights: 
         assert not Path(dead).exists()
         assert Path(alive).is_dir()
         living.communicate()
+
+
+CUT = """
+import os, sys
+rename, left = os.rename, [int(sys.argv.pop())]
+def cut(source, target, **places):
+    if os.path.basename(os.path.dirname(target)) == "history":
+        if not left[0]:
+            os._exit(9)
+        left[0] -= 1
+    rename(source, target, **places)
+os.rename = cut
+import ckptkit
+ckptkit.save(sys.argv[2], model="m", root=sys.argv[1], aliases=["best", "newest"])
+"""
+
+
+@pytest.mark.parametrize("events", [0, 1, 2])
+def test_an_alias_outlives_a_death_after_publication(tmp_path: Path, weights: Path, events: int) -> None:
+    root = tmp_path / "runs"
+    save(root, weights, aliases=["best"])
+    command = [sys.executable, "-c", CUT, str(root), str(weights), str(events)]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 9
+    assert registry.read_model(root / "m").versions == ("v0001", "v0002")
+    assert "CK902" in {finding.code for finding in check(root).findings}
+    assert save(root, weights).ref == "m/v0003"
+    model = registry.read_model(root / "m")
+    assert sorted(model.saved) == ["v0001", "v0002", "v0003"]
+    assert model.aliases == {"best": "v0002", "newest": "v0002"}
+    assert len(model.alias_heads("best")) == 1
+    assert check(root, select=["CK9"]).findings == ()
+    assert not [name for name in os.listdir(root / "m" / "history") if name.startswith(".")]
+
+
+def test_a_death_before_publication_leaves_no_event(tmp_path: Path, weights: Path) -> None:
+    root = tmp_path / "runs"
+    save(root, weights)
+    code = "import os\nfrom ckptkit import checkpoint\ncheckpoint.Stage.publish = lambda *_: os._exit(9)\n" + WORKER
+    command = [sys.executable, "-c", code, str(root), str(weights), "1"]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 9
+    drafts = [path for path in (root / "m" / "history").iterdir() if path.name.startswith(".")]
+    assert len(drafts) == 2
+    assert rebuild(root).taken_in == ()
+    assert [event.version for event in registry.read_model(root / "m").events] == ["v0001"]
+    for draft in drafts:
+        os.utime(draft, (0, 0))
+    rebuild(root)
+    assert not [draft for draft in drafts if draft.exists()]
+
+
+def test_once_published_a_refusing_disk_is_a_warning(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "runs"
+    rename = os.rename
+
+    def refuse(source: Any, target: Any, **places: Any) -> None:
+        if Path(target).parent.name == "history":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), source)
+        rename(source, target, **places)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    assert save(root, weights, aliases=["best"]).ref == "m/v0001"
+    assert "an event of v0001 could not be written (input/output error)" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert index.load(root) == index.build(root)
+    assert rebuild(root).taken_in == ("m/v0001",)
+    assert registry.read_model(root / "m").aliases == {"best": "v0001"}
+    assert check(root, select=["CK9"]).findings == ()
 
 
 def test_foreign_folders_are_left_alone(tmp_path: Path, weights: Path) -> None:
@@ -172,3 +338,30 @@ def test_default_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CKPTKIT_ROOT", "elsewhere")
     assert registry.default_root(None, tmp_path / "a" / "b") == tmp_path / "a" / "b" / "elsewhere"
     assert registry.default_root("here", tmp_path / "a" / "b") == tmp_path / "a" / "b" / "here"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "hint"),
+    [
+        ('rot = "x"', "'rot' in [tool.ckptkit] of ", "did you mean root? known are check and root"),
+        ("folder = 1", "'folder' in [tool.ckptkit] of ", "known are check and root"),
+        (
+            "check.sleect = []",
+            "'sleect' in [tool.ckptkit.check] of ",
+            "did you mean select? known are ignore and select",
+        ),
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(tmp_path: Path, text: str, words: str, hint: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.ckptkit]\n{text}\n")
+    with pytest.raises(CkptkitError) as caught:
+        registry.require_settings(tmp_path)
+    assert words in caught.value.message
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize("text", ["", "root = 'x'\ncheck.select = ['CK2']\ncheck.ignore = { CK7 = 'why' }"])
+def test_settings_that_are_known(tmp_path: Path, text: str) -> None:
+    registry.require_settings(tmp_path)
+    (tmp_path / "pyproject.toml").write_text(f"[tool.ckptkit]\n{text}\n")
+    registry.require_settings(tmp_path)

@@ -251,10 +251,10 @@ def test_parents() -> None:
     first = save()
     second = save(parents=[first, "m@latest:resumed", ("m/1", "previous"), Path("model.safetensors")])
     assert [(parent["ref"], parent["relation"]) for parent in second.lineage["parents"]] == [
-        ("m/v0001", "finetuned"),
+        ("m/v0001", None),
         ("m/v0001", "resumed"),
         ("m/v0001", "previous"),
-        ("model.safetensors", "finetuned"),
+        ("model.safetensors", None),
     ]
     assert second.lineage["parents"][0]["digest"] == first.digest
 
@@ -434,3 +434,99 @@ def test_no_git_and_no_proc_and_no_project(tmp_path: Path, monkeypatch: pytest.M
     lineage = save("w.bin").lineage
     assert lineage["code"]["repository"] is None
     assert "code.repository" in lineage["unknown"]
+
+
+def test_move_never_takes_from_a_version(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    version = save()
+    elsewhere = tmp_path_factory.mktemp("other")
+    for weights in (version.path, version.path / "model.safetensors"):
+        for root in (None, elsewhere):
+            with pytest.raises(CkptkitError, match="cannot be moved"):
+                save(str(weights), move=True, root=root)
+    verified(version)
+    assert save(str(version.path / "model.safetensors")).ref == "m/v0002"
+    assert not (project / "unsaved").exists()
+
+
+def test_move_does_not_reach_through_links(project: Path) -> None:
+    for name in ("out", "base"):
+        (project / name).mkdir()
+        (project / name / f"{name}.bin").write_bytes(name.encode())
+    (project / "out" / "linked").symlink_to("../base")
+    version = verified(save("out", move=True))
+    assert (version.path / "linked" / "base.bin").read_bytes() == b"base"
+    assert (project / "base" / "base.bin").exists()
+    assert not (project / "out" / "out.bin").exists()
+
+
+@pytest.mark.parametrize("text", [b"x" * 5_000_000, b"caf\xe9"])
+def test_move_keeps_a_readme_that_the_card_does_not_hold(project: Path, text: bytes) -> None:
+    (project / "out").mkdir()
+    (project / "out" / "README.md").write_bytes(text)
+    (project / "out" / "w.bin").write_bytes(b"w")
+    version = save("out", move=True)
+    assert "card" in version.lineage["unknown"]
+    assert (project / "out" / "README.md").read_bytes() == text
+
+
+@pytest.mark.usefixtures("project")
+def test_weights_in_memory_are_sealed_like_all_others() -> None:
+    version = save({"a": np.ones(2)})
+    modes = {path.stat().st_mode & 0o777 for path in version.path.iterdir() if path.name != "README.md"}
+    assert modes == {0o444}
+
+
+def test_a_checkpoint_that_is_no_state_dict_is_kept_when_it_is_refused(project: Path) -> None:
+    with pytest.raises(CkptkitError, match=r"'arch', a str.*kept in \./unsaved-"):
+        save({"model": {"w": np.ones(2)}, "arch": "resnet"})
+    assert len(list(project.glob("unsaved-*"))) == 1
+
+
+def test_weights_kept_by_many_processes_at_once_are_all_kept(project: Path) -> None:
+    code = "import ckptkit, numpy; ckptkit.save({'a': numpy.ones(2)}, model='no/name')"
+    workers = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) for _ in range(5)]
+    assert [worker.wait(60) for worker in workers] == [1] * 5
+    assert len(list(project.glob("unsaved-*"))) == 5
+
+
+WRONG: dict[str, Any] = {
+    "data": ["train.csv", ["a"], 5],
+    "aliases": [None, 5, "candidate"],
+    "parents": [None, 5],
+    "base_models": [None, 5],
+    "metrics": [None, [1], {"a": 10**5000}, {"a": 1j}],
+    "tags": [None, 5, {1: 2}],
+    "config": [5, None, object(), [None]],
+    "message": [5, None, ["a"]],
+    "card": [5, {"license": None}],
+    "exclude": [None, 5],
+}
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_after_a_training_wrong_arguments_never_raise(name: str, value: Any) -> None:
+    verified(save(**{name: value}))
+
+
+@pytest.mark.usefixtures("project")
+def test_aliases_that_differ_by_case_alone_are_not_both_set() -> None:
+    assert "aliases[1]" in save(aliases=["best", "Best"]).lineage["unknown"]
+
+
+def test_without_a_working_directory(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path_factory.mktemp("gone")
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert save(str(project / "model.safetensors"), root=str(project / "runs")).ref == "m/v0001"
+    with pytest.raises(CkptkitError, match="working directory is gone"):
+        save(str(project / "model.safetensors"))
+
+
+@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams(project: Path, closing: str) -> None:
+    code = "import ckptkit; ckptkit.save('model.safetensors', model='m')"
+    subprocess.run(["bash", "-c", f'"{sys.executable}" -c "{code}" {closing}'], check=True, stdout=subprocess.DEVNULL)
+    assert (project / "runs" / "m" / "v0001").is_dir()

@@ -85,3 +85,31 @@ def test_sharded_modules_are_refused_in_words() -> None:
     with pytest.raises(CkptkitError, match="sharded") as caught:
         state_dict.refuse_sharded(torch.nn.Sequential(kind()))
     assert "get_model_state_dict" in caught.value.hint
+
+
+def test_names_that_become_one_are_refused() -> None:
+    one = np.ones(1)
+    with pytest.raises(CkptkitError, match="two of the weights"):
+        state_dict.collect({"a": {"b": one}, "a.b": one})
+    with pytest.raises(CkptkitError, match="two of the weights"):
+        state_dict.collect({"_orig_mod.a": one, "a": one})
+
+
+def test_sharded_tensors_are_found_in_nests() -> None:
+    class DTensor:
+        shape, dtype = (1,), "float32"
+
+    with pytest.raises(CkptkitError, match="sharded"):
+        state_dict.collect({"model": {"w": DTensor()}})
+
+
+@pytest.mark.torch
+def test_an_only_child_called_module_keeps_its_name() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+
+    class Outer(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = torch.nn.Linear(1, 1)
+
+    assert set(state_dict.collect(Outer())) == {"module.weight", "module.bias"}

@@ -279,6 +279,10 @@ def test_long_tables_are_cut_and_say_so() -> None:
     assert max(map(len, text.splitlines())) < 500
 
 
+def test_a_remote_that_is_a_folder_is_not_named() -> None:
+    assert f"commit `{'c3' * 20}` on branch `main`, unchanged\n" in card(code__repository__url="local")
+
+
 def test_counts_of_a_million_are_written_out() -> None:
     assert "step 1,234,567" in card(run__step=1234567)
 

@@ -1,5 +1,6 @@
 """Changes: all that lies on disk and in no commit, as the id of a tree and as the patch that leads there."""
 
+import contextlib
 import os
 import re
 import stat
@@ -7,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ckptkit import redact
 from ckptkit.capture.command import ProbeError
-from ckptkit.capture.patch import without_secrets
+from ckptkit.capture.patch import CONFIDENTIAL, without_secrets
 from ckptkit.capture.repository import Git, Place, refusal
 from ckptkit.disk import reason
 from ckptkit.record import Omitted, Submodule
@@ -17,7 +19,7 @@ FILE_LIMIT = 1_000_000
 """Most bytes of an untracked file whose content is taken into the patch."""
 
 TOTAL_LIMIT = 20_000_000
-"""Most bytes of all untracked files in the patch together, and of one tracked file."""
+"""Most bytes of all untracked files in the patch together, and of all tracked ones (as they are, or as they were)."""
 
 LISTED = 1000
 """Most files left out of the patch that are listed one by one; more are told by their top folder."""
@@ -32,6 +34,7 @@ _EMPTY_TREES = {
     64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
 }
 _LINK, _GONE = "160000", "000000"
+_MAY_HOLD = "may hold secrets"
 _NOTABLE = re.compile(rb"(?<![^\0])(?=[a-zS] |. 160000 )(.) (\d{6}) ([0-9a-f]+) \d\t([^\0]+)")
 
 
@@ -145,7 +148,7 @@ def content(place: Place, status: Status, project: Path, exclude: Sequence[Path]
         for entry in status.entries
         if not inside(entry.path) and (entry.head or "/__pycache__/" not in f"/{entry.path}")
     ]
-    changes = _sort(place.top, entries, status.links)
+    changes = _sort(place, entries, status.links)
     changes.back.extend((*entry.head, entry.path) for entry in status.entries if entry.head and inside(entry.path))
     submodules = _submodules(place, status, {entry.path for entry in entries}, changes, unknown)
     try:
@@ -161,25 +164,49 @@ def content(place: Place, status: Status, project: Path, exclude: Sequence[Path]
     return Content(dirty=dirty, tree=tree, patch=patch, omitted=omitted, submodules=submodules)
 
 
-def _sort(top: Path, entries: Sequence[_Entry], links: Mapping[str, str]) -> _Changes:
+def _sort(place: Place, entries: Sequence[_Entry], links: Mapping[str, str]) -> _Changes:
     changes = _Changes()
-    for entry in entries:
-        if entry.head is None:
-            continue
+    total = 0
+    for size, entry, (mode, oid) in _by_size(place, entries):
+        bytes_now, why = None, ""
         replaced = entry.mode == _LINK and entry.path not in links  # a file that gave way to a clone
         if replaced:
             changes.embedded.append(f"{entry.path}/")
-        if replaced or entry.mode == _GONE:
-            changes.back.append(("0", "0" * len(entry.head[1]), entry.path))
+        if entry.mode not in {_LINK, _GONE}:
+            bytes_now, why = _unfit(place.top / entry.path, TOTAL_LIMIT)
+        if mode == _GONE and CONFIDENTIAL.fullmatch(entry.path):
+            why = why or _MAY_HOLD
+        if why or total + size > TOTAL_LIMIT:
+            changes.back.append((mode, oid, entry.path))
+            why = why or f"changed tracked files are over {TOTAL_LIMIT // 1_000_000} MB together"
+            changes.omitted.append(Omitted(path=entry.path, bytes=bytes_now, reason=why))
             continue
-        size, why = (None, "") if entry.mode == _LINK else _unfit(top / entry.path, TOTAL_LIMIT)
-        if why:
-            changes.back.append((*entry.head, entry.path))
-            changes.omitted.append(Omitted(path=entry.path, bytes=size, reason=why))
+        total += size
+        if replaced or entry.mode == _GONE:
+            changes.back.append(("0", "0" * len(oid), entry.path))
         else:
             changes.read.append(entry.path)
-    _sort_untracked(top, {entry.path for entry in entries if entry.head is None}, changes)
+    _sort_untracked(place.top, {entry.path for entry in entries if entry.head is None}, changes)
     return changes
+
+
+def _by_size(place: Place, entries: Sequence[_Entry]) -> list[tuple[int, _Entry, tuple[str, str]]]:
+    """Tracked files with the larger of their sizes in HEAD and on disk, small ones first.
+
+    A folder of new weights must not use up the room of a line in train.py; and what is gone stands in a patch as well.
+    """
+    tracked = [(entry, entry.head) for entry in entries if entry.head]
+    said = b""
+    if tracked:
+        with contextlib.suppress(ProbeError):  # a partial clone lacks some
+            objects = "".join(f"{oid}\n" for _, (_, oid) in tracked)
+            said = place.git("cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=objects)
+    before = dict(line.split(" ", 1) for line in said.decode().splitlines() if not line.endswith(" missing"))
+    sizes = [
+        (max(int(before.get(head[1], 0)), _unfit(place.top / entry.path, TOTAL_LIMIT)[0] or 0), entry, head)
+        for entry, head in tracked
+    ]
+    return sorted(sizes, key=lambda each: (each[0], each[1].path.count("/"), each[1].path))
 
 
 def _sort_untracked(top: Path, paths: set[str], changes: _Changes) -> None:
@@ -195,7 +222,10 @@ def _sort_untracked(top: Path, paths: set[str], changes: _Changes) -> None:
         environment = next((folder for folder in environments if path.startswith(folder)), None)
         if environment:
             environments[environment] += size or 0
-        elif why or total + (size or 0) > TOTAL_LIMIT:
+            continue
+        if CONFIDENTIAL.fullmatch(path):
+            why = why or _MAY_HOLD
+        if why or total + (size or 0) > TOTAL_LIMIT:
             why = why or f"untracked files are over {TOTAL_LIMIT // 1_000_000} MB together"
             changes.omitted.append(Omitted(path=path, bytes=size, reason=why))
         else:
@@ -221,6 +251,8 @@ def _unfit(path: Path, limit: int) -> tuple[int | None, str]:
 
 
 def _folded(omitted: Sequence[Omitted]) -> tuple[Omitted, ...]:
+    """What was left out, as it is listed: without the tokens in names, and thousands of files by their top folder."""
+    omitted = [replace(each, path=redact.text(each.path)) if redact.has_secret(each.path) else each for each in omitted]
     if len(omitted) <= LISTED:
         return tuple(omitted)
     folders: dict[str, list[Omitted]] = {}

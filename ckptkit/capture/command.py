@@ -12,8 +12,8 @@ from ckptkit import redact
 from ckptkit.disk import reason
 from ckptkit.errors import CkptkitError
 
-OUTPUT_LIMIT = 64 << 20
-"""Most bytes that are read of what another program prints."""
+OUTPUT_LIMIT = 96 << 20
+"""Most bytes that are read of what another program prints: room for a patch of all that may be in one, in base 85."""
 
 
 class ProbeError(CkptkitError):

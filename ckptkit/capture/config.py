@@ -39,7 +39,7 @@ class Resolved:
     seed: Any
 
 
-def resolve(sources: Sequence[object], *, project: Path, unknown: dict[str, str]) -> Resolved:
+def resolve(sources: Sequence[object], *, project: Path, unknown: dict[str, str], strict: bool = True) -> Resolved:
     """Merge configurations, later ones overriding key by key.
 
     Args:
@@ -47,26 +47,27 @@ def resolve(sources: Sequence[object], *, project: Path, unknown: dict[str, str]
             pydantic, attrs, ml_collections and transformers.
         project: the folder that paths are recorded relative to.
         unknown: takes the reason for each fact that could not be had.
+        strict: refuse a file that cannot be used; else what it held is left out, and ``unknown`` says so.
 
     Raises:
-        CkptkitError: a file is missing, is no YAML or JSON, or holds no mapping. Objects never raise.
+        CkptkitError: a file is missing, is no YAML or JSON, or holds no mapping, and ``strict``. Objects never raise.
     """
     if not sources:
         unknown["config.values"] = "no configuration was given"
         return Resolved(values=None, text=None, seed=None)
-    read = [_values(source, unknown) for source in sources]
+    faults: list[str] = []
+    read = [_values(source, faults, strict=strict) for source in sources]
     found = [values for values in read if values is not None]
+    if faults:
+        unknown["config.values"] = "; ".join(faults)
     if not found:
         return Resolved(values=None, text=None, seed=None)
     merged = found[0]
     for values in found[1:]:
         merged = _merge(merged, values)
     shown = redact.values(merged, project=project)
-    seed = _seed(shown)
-    if seed is None:
-        unknown["config.seed"] = "there is no seed in the configuration"
     text = _verbatim(sources, project) if shown == merged else None
-    return Resolved(values=documents.finite(shown), text=text or documents.dump_yaml(shown).encode(), seed=seed)
+    return Resolved(values=documents.finite(shown), text=text or documents.dump_yaml(shown).encode(), seed=_seed(shown))
 
 
 def load(path: str | os.PathLike[str], what: str = "configuration") -> dict[str, Any]:
@@ -104,15 +105,21 @@ def _is_file(source: object) -> bool:
     return isinstance(source, str | os.PathLike)
 
 
-def _values(source: Any, unknown: dict[str, str]) -> dict[str, Any] | None:  # noqa: ANN401 - a path or any object
+def _values(source: Any, faults: list[str], *, strict: bool) -> dict[str, Any] | None:  # noqa: ANN401 - path or object
     if _is_file(source):
-        return load(source)
+        try:
+            return load(source)
+        except CkptkitError as error:
+            if strict:
+                raise
+            faults.append(error.message)
+            return None
     plain = objects.Plain()
     value = plain.settings(source)
     if plain.cut:
-        unknown["config.values"] = f"it holds more than {objects.VALUES:,} values: the rest was left out"
+        faults.append(f"it holds more than {objects.VALUES:,} values: the rest was left out")
     if value is None:
-        unknown["config.values"] = f"an object of type {type(source).__name__} holds no names and values"
+        faults.append(f"an object of type {type(source).__name__} holds no names and values")
     return value
 
 

@@ -6,7 +6,7 @@ Files and folders have the digests that ``sha256sum`` gives; those of objects ar
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from ckptkit import disk, hashing, redact
 from ckptkit.capture import memory
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.hash_cache import Cache
-from ckptkit.record import ANOTHER_PROCESS, Dataset, Observed
+from ckptkit.record import ANOTHER_PROCESS, IN_THE_RUN, NO_START, Dataset, Observed
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _NOT_NOTED = "the state of the data when the run began was not noted"
+_METADATA = "its metadata changed while it ran; whether its content did is not known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ def observe(
         value: a path to a file or folder, a URL, or an object in memory.
         project: the folder that paths are recorded relative to.
         observed: how the data was observed.
-        started: when the process that trained began, in seconds since the epoch; None when another process trained.
+        started: when the process that trained began, in seconds since the epoch; None when that is not known.
         cache: digests of unchanged files.
         progress: called with the number of bytes hashed since the last call.
         unknown: takes the reason for each fact that could not be had.
@@ -56,19 +57,23 @@ def observe(
         CkptkitError: a path that is not there, cannot be read, holds no file, or changes while it is hashed.
     """
     blank = _blank(name, observed)
+    why = _NOT_NOTED if observed == IN_THE_RUN else ANOTHER_PROCESS
     if isinstance(value, str) and _URL.match(value):
         unknown[f"data.{name}.digest"] = "is remote: its content was not read"
         found = Observation(dataset=replace(blank, source={"url": redact.text(value)}), manifest=None)
+        why = _NOT_NOTED
     elif isinstance(value, str | os.PathLike):
         if not os.fspath(value):
             raise CkptkitError(f"the dataset {name} has an empty path", "name a file or folder, such as data/train.csv")
         path = Path(os.path.abspath(disk.expand(os.fsdecode(value))))  # noqa: PTH100 - a link stays as named
-        found = _on_disk(blank, path, project, started, cache, progress)
+        found, files = _on_disk(blank, path, project, cache, progress)
+        if observed == IN_THE_RUN:
+            changed, why = _changed(files, started)
+            found = replace(found, dataset=replace(found.dataset, changed_during_run=changed))
     else:
         found = Observation(dataset=_in_memory(blank, value, unknown), manifest=None)
     if found.dataset.changed_during_run is None:
-        local = found.dataset.kind != "remote"
-        unknown[f"data.{name}.changed_during_run"] = ANOTHER_PROCESS if local and started is None else _NOT_NOTED
+        unknown[f"data.{name}.changed_during_run"] = why
     return found
 
 
@@ -90,20 +95,15 @@ def _blank(name: str, observed: Observed) -> Dataset:
 
 
 def _on_disk(
-    blank: Dataset,
-    path: Path,
-    project: Path,
-    started: float | None,
-    cache: Cache | None,
-    progress: hashing.Progress | None,
-) -> Observation:
+    blank: Dataset, path: Path, project: Path, cache: Cache | None, progress: hashing.Progress | None
+) -> tuple[Observation, Mapping[str, Path]]:
+    """The dataset, and its files by the name that the record has for them."""
     recorded, outside = redact.path(path, project)
     blank = replace(blank, path=recorded, outside=outside)
     if not _is_folder(blank.name, path):
         digest, size = _file(blank.name, path, cache, progress)
-        changed = _changed([(recorded, path)], started)
-        dataset = replace(blank, kind="file", digest=digest, files=1, bytes=size, changed_during_run=changed)
-        return Observation(dataset=dataset, manifest=None)
+        dataset = replace(blank, kind="file", digest=digest, files=1, bytes=size)
+        return Observation(dataset=dataset, manifest=None), {recorded: path}
     found = hashing.tree(path, cache=cache, progress=progress)
     dataset = replace(
         blank,
@@ -112,9 +112,8 @@ def _on_disk(
         files=len(found.entries),
         bytes=found.bytes,
         manifest=f"data/{blank.name}.sha256",
-        changed_during_run=_changed(((entry.path, path / entry.path) for entry in found.entries), started),
     )
-    return Observation(dataset=dataset, manifest=found.text)
+    return Observation(dataset=dataset, manifest=found.text), {entry.path: path / entry.path for entry in found.entries}
 
 
 def _file(name: str, path: Path, cache: Cache | None, progress: hashing.Progress | None) -> tuple[str, int]:
@@ -138,19 +137,24 @@ def _is_folder(name: str, path: Path) -> bool:
     return stat.S_ISDIR(mode)
 
 
-def _changed(files: Iterable[tuple[str, Path]], started: float | None) -> tuple[str, ...] | None:
-    """Names of the files that were written after the run began; None if there are none, which proves nothing."""
+def _changed(files: Mapping[str, Path], started: float | None) -> tuple[tuple[str, ...] | None, str]:
+    """Names of the files that were written after the run began; where there are none, None and why that is no proof.
+
+    Only the time of modification tells of content: a mode, a hard link or a new name sets the time of change too.
+    """
     if started is None:
-        return None
-    return tuple(name for name, path in files if _last_change(path) > started) or None
-
-
-def _last_change(path: Path) -> float:
-    try:
-        status = path.stat()
-    except OSError:  # it vanished after it was hashed
-        return float("inf")
-    return max(status.st_mtime, status.st_ctime)
+        return None, NO_START
+    written, touched = [], False
+    for name, path in files.items():
+        try:
+            status = path.stat()
+        except OSError:  # it vanished after it was hashed
+            written.append(name)
+            continue
+        if status.st_mtime > started:
+            written.append(name)
+        touched = touched or status.st_ctime > started
+    return tuple(written) or None, _METADATA if touched else _NOT_NOTED
 
 
 def _in_memory(blank: Dataset, value: object, unknown: dict[str, str]) -> Dataset:

@@ -2,23 +2,34 @@
 
 import fnmatch
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ckptkit import checkpoint, disk
 from ckptkit.errors import CkptkitError
 
+_HOLDS_WEIGHTS = re.compile(  # by the end of its name; data-00000-of-00001 is TensorFlow's
+    r"\.(safetensors|bin|pt|pth|ckpt|distcp|npz|npy|pkl|pickle|joblib|skops|dill|h5|hdf5|keras|tflite|gguf|ggml|onnx"
+    r"|msgpack|pb|ubj|cbm|data-\d+-of-\d+)(\.(gz|z|bz2|xz|lz4))?\Z",
+    re.IGNORECASE,
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """One file to be saved: where it is, its place in the version, size in bytes, time of its last change (epoch s)."""
+    """One file to be saved: where it is, its place in the version, size in bytes, time of its last change (epoch s).
+
+    ``inside`` is false where a linked folder led to it: then it may lie anywhere, and belong to something else.
+    """
 
     source: Path
     path: str
     bytes: int
     modified: float
+    inside: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +38,15 @@ class Weights:
 
     files: tuple[Placed, ...]
     readme: Path | None
+
+    @property
+    def written(self) -> float:
+        """When the newest file that holds weights was last changed (epoch seconds); where none does, the newest of all.
+
+        What lies beside them says nothing: notes may be newer than the training, a tokenizer or a base model older.
+        """
+        holding = [file for file in self.files if _HOLDS_WEIGHTS.search(file.source.name)]
+        return max(file.modified for file in holding or self.files)
 
 
 def place(paths: Sequence[Path], *, rename: str | None, exclude: Sequence[str], strict: bool) -> Weights:
@@ -41,32 +61,36 @@ def place(paths: Sequence[Path], *, rename: str | None, exclude: Sequence[str], 
         strict: refuse a file that would take a name of ckptkit's own; else all files go below ``weights/``.
 
     Raises:
-        CkptkitError: a path is missing, unreadable, neither file nor folder, or empty; two files would take one place.
+        CkptkitError: a path is missing, unreadable, neither file nor folder, or empty; there is nothing but a
+            README.md; two files would take one place.
     """
     files: list[Placed] = []
     if rename is not None:
         _require_place(rename, paths)
     for path in paths:
-        top = rename if rename is not None else "" if len(paths) == 1 and path.is_dir() else path.resolve().name
+        top = rename if rename is not None else "" if len(paths) == 1 and path.is_dir() else _name(path)
         files += _below(path, top, exclude)
-    if not any(file.bytes for file in files):
-        shown = ", ".join(str(path) for path in paths)
-        words = "has nothing to save in it" if files or any(path.is_dir() for path in paths) else "is empty"
-        raise CkptkitError(f"{shown} {words}", "give the file or folder that the training wrote")
+    _refuse_collisions(files)
     readme = next((file.source for file in files if file.path == checkpoint.CARD), None)
     files = [file for file in files if file.path != checkpoint.CARD]
-    _refuse_collisions(files)
+    if not any(file.bytes for file in files):
+        shown = ", ".join(str(path) for path in paths)
+        words = "has nothing to save in it" if readme or any(path.is_dir() for path in paths) else "is empty"
+        rest = f" but {readme.name}, which goes into the card" if readme else ""
+        raise CkptkitError(f"{shown} {words}{rest}", "give the file or folder that the training wrote")
     try:
         for file in files:
             checkpoint.require_name(file.path)
     except CkptkitError:
         if strict:
             raise
-        files = [
-            Placed(source=file.source, path=f"weights/{file.path}", bytes=file.bytes, modified=file.modified)
-            for file in files
-        ]
+        files = [replace(file, path=f"weights/{file.path}") for file in files]
     return Weights(files=tuple(files), readme=readme)
+
+
+def _name(path: Path) -> str:
+    """The name as it was given: that of a link, not of what it points to."""
+    return os.path.basename(os.path.abspath(path))  # noqa: PTH100, PTH119 - pathlib would follow the link
 
 
 def _require_place(rename: str, paths: Sequence[Path]) -> None:
@@ -78,18 +102,20 @@ def _require_place(rename: str, paths: Sequence[Path]) -> None:
 
 def _below(path: Path, top: str, exclude: Sequence[str]) -> Iterator[Placed]:
     if not path.is_dir():
-        yield _placed(path, top)
+        yield _placed(path, top, inside=True)
         return
-    above: tuple[Path, ...] = (path.resolve(),)
+    home = path.resolve()
+    above: tuple[Path, ...] = (home,)
     folders = [(path, f"{top}/" if top else "", "", above)]
     while folders:
         folder, place_, within, above = folders.pop()
+        inside = above[-1] == home / within
         for name in _listed(folder):
             inner, relative = folder / name, within + name
             if any(fnmatch.fnmatchcase(relative, glob) or fnmatch.fnmatchcase(name, glob) for glob in exclude):
                 continue
             if not inner.is_dir():
-                yield _placed(inner, place_ + name)
+                yield _placed(inner, place_ + name, inside=inside)
                 continue
             real = inner.resolve()
             if real in above:
@@ -106,7 +132,7 @@ def _listed(folder: Path) -> list[str]:
         ) from error
 
 
-def _placed(path: Path, place_: str) -> Placed:
+def _placed(path: Path, place_: str, *, inside: bool) -> Placed:
     try:
         status = path.stat()
     except OSError as error:
@@ -117,7 +143,7 @@ def _placed(path: Path, place_: str) -> Placed:
         raise CkptkitError(f"{path} is neither a file nor a folder", "give the file or folder that the training wrote")
     if not os.access(path, os.R_OK):
         raise CkptkitError(f"{path}: permission denied", "make it readable first")
-    return Placed(source=path, path=place_, bytes=status.st_size, modified=status.st_mtime)
+    return Placed(source=path, path=place_, bytes=status.st_size, modified=status.st_mtime, inside=inside)
 
 
 def _refuse_collisions(files: Sequence[Placed]) -> None:

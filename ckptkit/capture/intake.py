@@ -29,12 +29,12 @@ class Request:
     model: object
     from_training: bool
     config: Sequence[object] = ()
-    data: Mapping[str, object] = field(default_factory=dict)
+    data: Any = field(default_factory=dict)
     metrics: Any = field(default_factory=dict)
     metrics_file: Path | None = None
-    aliases: Sequence[object] = ()
-    parents: Sequence[object] = ()
-    base_models: Sequence[object] = ()
+    aliases: object = ()
+    parents: object = ()
+    base_models: object = ()
     tags: Mapping[str, object] = field(default_factory=dict)
     card: Mapping[str, object] = field(default_factory=dict)
     step: object = None
@@ -56,6 +56,8 @@ class Request:
     @property
     def data_paths(self) -> tuple[Path, ...]:
         """The declared data that lies on disk."""
+        if not isinstance(self.data, Mapping):
+            return ()
         return tuple(disk.expand(item) for item in self.data.values() if isinstance(item, str | os.PathLike))
 
 
@@ -95,10 +97,21 @@ class Guard:
         self.unknown[where] = words
         self.warnings.append(f"{where}: {words}")
 
-    def each(self, where: str, items: Sequence[object], read: Callable[[Any], T]) -> tuple[T, ...]:
-        """Every item as ``read`` returns it, less those that it refuses."""
-        found = (self.take(f"{where}[{position}]", None, read, item) for position, item in enumerate(items))
+    def each(self, where: str, items: object, read: Callable[[Any], T]) -> tuple[T, ...]:
+        """Every item as ``read`` returns it, less those that it refuses; None is no item, a lone text is one."""
+        given = enumerate(self.take(where, (), _listed, items))
+        found = (self.take(f"{where}[{position}]", None, read, item) for position, item in given)
         return tuple(item for item in found if item is not None)
+
+
+def _listed(items: object) -> tuple[object, ...]:
+    if items is None:
+        return ()
+    if isinstance(items, list | tuple | set | frozenset):
+        return tuple(items)
+    if isinstance(items, str | os.PathLike):
+        return (items,)
+    raise CkptkitError(f"a {type(items).__name__} is no list", 'give a list, such as ["candidate"]')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,28 @@
 """From the parts to the whole: the lineage record out of what was given and what was seen. Pure."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from ckptkit import __version__, checkpoint, redact
 from ckptkit.capture.data import Observation as Data
 from ckptkit.capture.intake import Intake
 from ckptkit.capture.observation import Moment, Observation, requested_precision, run_id
-from ckptkit.record import IN_THE_RUN, LINEAGE, Config, Lineage, Parent, Run, Tool, Weights, WeightsFile
+from ckptkit.record import (
+    ANOTHER_PROCESS,
+    IN_THE_RUN,
+    LINEAGE,
+    Config,
+    Lineage,
+    Parent,
+    Precision,
+    Run,
+    Tool,
+    Weights,
+    WeightsFile,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +30,7 @@ class Parts:
     """All that a lineage is made of.
 
     ``files`` are the saved files, ``config_sha256`` the digest of config.yaml (None without one), ``modified`` the
-    time of the newest of the weights (epoch seconds; None when they were in memory).
+    time of the newest of the weights (epoch seconds; None when they were in memory), ``unknown`` the reasons so far.
     """
 
     model: str
@@ -36,8 +49,9 @@ def compose(parts: Parts, version: str) -> Lineage:
     """The record of one version."""
     given, seen, now = parts.given, parts.seen, parts.now
     created = datetime.now(UTC).timestamp()
-    dtypes = _dtypes(parts.files)
-    precision = replace(seen.compute.precision, requested=requested_precision(given.config.values), weights=dtypes)
+    unknown = dict(parts.unknown)
+    parameters, precision = _weights(parts, unknown)
+    _explain(parts, precision, unknown)
     return Lineage(
         schema=LINEAGE,
         model=parts.model,
@@ -58,10 +72,10 @@ def compose(parts: Parts, version: str) -> Lineage:
             not_applicable={},
         ),
         compute=replace(seen.compute, precision=precision),
-        weights=Weights(files=tuple(parts.files), parameters=_parameters(parts.files), identical_to=None),
+        weights=Weights(files=tuple(parts.files), parameters=parameters, identical_to=None),
         metrics=given.metrics,
         run=_run(parts, created),
-        unknown=_reasons(parts.unknown, now.project),
+        unknown=_reasons(unknown, now),
         tool=Tool(name="ckptkit", version=__version__),
     )
 
@@ -82,26 +96,72 @@ def _run(parts: Parts, created: float) -> Run:
     )
 
 
-def _is_model(file: WeightsFile) -> bool:
-    """Whether a file's tensors are the model's: an optimizer's state has dtypes and counts of its own."""
-    return "optim" not in file.path.lower()
+# Files beside a model whose tensors are not its own.
+_STATE = re.compile(r"(?<![a-z])(optim|optimi[sz]er|rng|scheduler|scaler)s?(?![a-z])")
+_SHARD = re.compile(r"-\d+-of-(\d+)(?=\.[^/]+\Z)")
 
 
-def _parameters(files: Sequence[WeightsFile]) -> int | None:
-    counts = [file.parameters for file in files if _is_model(file) and file.parameters is not None]
-    return sum(counts) if counts else None
+def _weights(parts: Parts, unknown: dict[str, str]) -> tuple[int | None, Precision]:
+    """How many parameters the model has, and the precision with theirs by dtype.
 
-
-def _dtypes(files: Sequence[WeightsFile]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for file in filter(_is_model, files):
+    One file may be a copy of another, such as an average over the steps: only a set that is the model for sure counts.
+    """
+    files = [file for file in parts.files if not _STATE.search(file.path.lower())]
+    counted, why = _model([file for file in files if file.parameters is not None])
+    if why:
+        unknown["weights.parameters"] = why
+    dtypes: dict[str, int] = {}
+    for file in counted or files:
         for dtype, count in (file.dtypes or {}).items():
-            total[dtype] = total.get(dtype, 0) + count
-    return total
+            dtypes[dtype] = dtypes.get(dtype, 0) + count
+    requested = requested_precision(parts.given.config.values)
+    precision = replace(parts.seen.compute.precision, requested=requested, weights=dtypes)
+    return None if why else sum(file.parameters or 0 for file in counted), precision
 
 
-def _reasons(unknown: Mapping[str, str], project: Path) -> dict[str, str]:
-    return {where: redact.text(words, project=project) for where, words in sorted(unknown.items())}
+def _model(files: Sequence[WeightsFile]) -> tuple[Sequence[WeightsFile], str]:
+    """The files that are the model, whole; else none of them, and why these are not known."""
+    sets: dict[tuple[str, int], list[WeightsFile]] = {}
+    for file in files:
+        shard = _SHARD.search(file.path)
+        sets.setdefault((_SHARD.sub("", file.path), int(shard[1]) if shard else 1), []).append(file)
+    if not sets:
+        return (), "no saved file tells how many it holds"
+    key = next(iter(sets)) if len(sets) == 1 else _main(sets)
+    if key is None:
+        return (), "several files hold tensors; which are the model's is not known"
+    name, parts = key
+    if len(sets[key]) != parts:
+        return (), f"of the {parts} parts of {name} only {len(sets[key])} were saved and tell"
+    return sets[key], ""
+
+
+def _main(sets: Iterable[tuple[str, int]]) -> tuple[str, int] | None:
+    """Of several sets of files the one called ``model`` that all others lie beside or below."""
+    paths = {key: PurePosixPath(key[0]) for key in sets}
+    found = [
+        key
+        for key, path in paths.items()
+        if path.stem == "model" and all(other.is_relative_to(path.parent) for other in paths.values())
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _explain(parts: Parts, precision: Precision, unknown: dict[str, str]) -> None:
+    """Say why the configuration does not tell what it could."""
+    why = unknown.get("config.values", "the configuration names none")
+    for fact, value in (
+        ("config.seed", parts.given.config.seed),
+        ("compute.precision.requested", precision.requested),
+    ):
+        if value is None:
+            unknown[fact] = why
+
+
+def _reasons(unknown: Mapping[str, str], now: Moment) -> dict[str, str]:
+    """The reasons, redacted and in order; the probes know only that it was not this process, ``now`` knows why."""
+    known = {where: now.why if words == ANOTHER_PROCESS else words for where, words in unknown.items()}
+    return {where: redact.text(words, project=now.project) for where, words in sorted(known.items())}
 
 
 def _time(seconds: float) -> str:

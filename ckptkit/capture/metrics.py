@@ -1,6 +1,7 @@
 """Metrics as people give them: numbers, nested mappings, scalars of numpy and torch, to records."""
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -66,18 +67,23 @@ def _numbers(value: Any) -> Any:  # noqa: ANN401 - walks any nest
         return [_numbers(item) for item in value]
     if isinstance(value, bool | str | None):
         return value
-    if not isinstance(value, int | float) or type(value) not in {int, float}:
-        value = _scalar(value)
-    return finite(value)
+    return finite(value if type(value) in {int, float} and _fits(value) else _scalar(value))
 
 
 def _scalar(value: Any) -> Any:  # noqa: ANN401 - a number of any library
     item = getattr(value, "item", None)
     try:
-        plain = item() if callable(item) else float(value)
+        plain = item() if callable(item) else int(value) if isinstance(value, int) else float(value)
+        if isinstance(plain, int) and not _fits(plain):
+            return f"an integer of {plain.bit_length():,} bits"
+        return plain if isinstance(plain, int | float) else repr(value)[:60]
     except Exception:  # noqa: BLE001 - an array of several values, a tensor on a dead device: no number
-        return repr(value)[:60]
-    return plain if isinstance(plain, int | float) else repr(value)[:60]
+        return f"an object of type {type(value).__name__}"
+
+
+def _fits(number: float) -> bool:
+    """Whether readers of JSON, most of which have nothing wider than a 64-bit float, can hold it."""
+    return not isinstance(number, int) or abs(number) <= sys.float_info.max
 
 
 def parse(text: str) -> tuple[str, float | str]:
@@ -91,6 +97,8 @@ def parse(text: str) -> tuple[str, float | str]:
         if not mark or not name.strip("/ "):
             raise ValueError  # noqa: TRY301 - one message for all that is no metric
         number = float(value)
+        if math.isinf(number) and "inf" not in value.lower():
+            raise ValueError  # noqa: TRY301 - more than a float holds
     except ValueError:
         raise CkptkitError(
             f"{text!r} is no metric", "write --metric accuracy=0.98 or --metric test/accuracy=0.98"

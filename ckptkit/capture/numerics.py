@@ -93,10 +93,11 @@ class Numerics:
     """Plain values by dotted name, of loaded frameworks only.
 
     ``effective`` tells what ``flags`` amount to on the device in use, by operation: ``ieee``, ``tf32`` or ``bf16``, and
-    default data types. A switch that a release does not have is left out; one that cannot be read is in ``unknown``.
+    default data types; it is None where nothing that computes is loaded. A switch that a release does not have is left
+    out; one that cannot be read is in ``unknown``.
     """
 
-    effective: Mapping[str, str | None]
+    effective: Mapping[str, str | None] | None
     flags: Mapping[str, Any]
     determinism: Mapping[str, Any]
     threads: Mapping[str, Any]
@@ -166,7 +167,7 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
     return str(value)[:200].removeprefix("torch.")  # a dtype, or a member of an enumeration
 
 
-def _effective(flags: Mapping[str, Any], unknown: dict[str, str], *, on_gpu: bool) -> dict[str, str | None]:
+def _effective(flags: Mapping[str, Any], unknown: dict[str, str], *, on_gpu: bool) -> dict[str, str | None] | None:
     out: dict[str, str | None] = {}
     if sys.modules.get("torch") is not None:
         out["torch.default_dtype"] = flags.get("torch.get_default_dtype")
@@ -180,9 +181,13 @@ def _effective(flags: Mapping[str, Any], unknown: dict[str, str], *, on_gpu: boo
         out["tensorflow.matmul"] = "tf32" if tf32 else "ieee"
     if "keras.config.dtype_policy.name" in flags:
         out["keras.dtype_policy"] = flags["keras.config.dtype_policy.name"]
+    if not out and sys.modules.get("numpy") is not None:
+        out["numpy.default_dtype"] = "float64"  # it has no switch for another
     for name in [name for name, value in out.items() if value is None]:
         unknown[f"compute.precision.effective.{name}"] = "its switches could not be read"
-    return out
+    if not out:
+        unknown["compute.precision.effective"] = "none of the numerical libraries that are known was loaded"
+    return out or None
 
 
 def _on_cpu(flags: Mapping[str, Any], operation: str) -> str | None:

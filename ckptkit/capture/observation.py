@@ -1,5 +1,6 @@
 """All probes in their order: what is seen of code, compute and run at one moment, honest about who looked."""
 
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from ckptkit.record import (
     ANOTHER_PROCESS,
     AT_SAVE,
     IN_THE_RUN,
+    NO_START,
     Code,
     Compute,
     Environment,
@@ -35,6 +37,8 @@ _ITS_OWN = (
     "compute.variables",
     "compute.distributed",
     "run.started",
+    "run.seconds",
+    "run.job",
 )
 
 _SLACK = 2.0
@@ -43,12 +47,16 @@ _SLACK = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """Who looks: the project, where its code is looked for, and since when this process runs (epoch seconds)."""
+    """Who looks: the project, where its code is looked for, and since when this process runs (epoch seconds).
+
+    Where it is not taken for the process that trained, ``why`` says why.
+    """
 
     project: Path
     code: Path
     observed: Observed
     started: float | None
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +79,16 @@ def moment(*, from_training: bool, modified: float | None, cwd: Path) -> Moment:
         cwd: the working directory.
     """
     started = process.started() if from_training else None
+    no_start = from_training and started is None and modified is not None
     late = modified is not None and started is not None and modified < started - _SLACK
-    in_the_run = from_training and not late
+    in_the_run = from_training and not late and not no_start
     code = (_script_folder() if in_the_run else None) or cwd
     return Moment(
         project=process.project(code),
         code=code,
         observed=IN_THE_RUN if in_the_run else AT_SAVE,
         started=started if in_the_run else None,
+        why=NO_START if no_start else ANOTHER_PROCESS,
     )
 
 
@@ -118,6 +128,8 @@ def observe(now: Moment, *, exclude: Sequence[Path], python: str | None, unknown
     machine = attempt(unknown, "compute", lambda: hardware.hardware(unknown), None)
     if not own:
         unknown.update(dict.fromkeys(_ITS_OWN, ANOTHER_PROCESS))
+    elif now.started is None:
+        unknown.update({"run.started": NO_START, "run.seconds": NO_START})
     this = attempt(unknown, "code.entry_point", lambda: process.process(project, unknown), None) if own else None
     numbers = attempt(unknown, "compute.precision", lambda: numerics.numerics(unknown), None) if own else None
     loaded = attempt(unknown, "code.modules", lambda: modules(project, unknown), None) if own else None
@@ -157,27 +169,23 @@ def observe(now: Moment, *, exclude: Sequence[Path], python: str | None, unknown
         ),
         patch=tree.patch,
         requirements=requirements,
-        job=attempt(unknown, "run.job", ranks.job, None),
+        job=attempt(unknown, "run.job", ranks.job, None) if own else None,
     )
 
 
 def _variables(project: Path) -> dict[str, str]:
-    import os
-
     return redact.variables(os.environ, project=project)
 
 
-_run_id = ""
+_run_ids: dict[int, str] = {}
 
 
 def run_id() -> str:
     """The id of this process's run: the time of its first save and a random part, the same for all its versions."""
-    global _run_id  # noqa: PLW0603 - one process is one run
-    if not _run_id:
-        import secrets
-
-        _run_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
-    return _run_id
+    process = os.getpid()  # one process is one run, also one that was forked from another
+    if process not in _run_ids:
+        _run_ids[process] = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(4).hex()}"
+    return _run_ids[process]
 
 
 _KEYS = ("mixed_precision", "precision", "torch_dtype", "dtype", "compute_dtype")

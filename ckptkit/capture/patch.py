@@ -6,12 +6,33 @@ from itertools import groupby
 
 from ckptkit import redact
 
-_NAME = re.compile(r"^(?:---|\+\+\+) (?:\"[ab]/(.*)\"|[ab]/(.*?))\t?$", re.MULTILINE)
+CONFIDENTIAL = re.compile(
+    r"(?:.*/)?(?:[^/]*\.env|\.env\.[^/]*|[^/]*\.(?:jks|kdbx|key|keystore|p12|p8|pem|pfx|ppk)|id_(?:dsa|ecdsa|ed25519|rsa)[^/]*"
+    r"|\.(?:git-credentials|htpasswd|netrc|npmrc|pgpass|pypirc)|credentials(?:\.(?:ini|json|toml))?|kaggle\.json)"
+)
+"""Paths of files that are there to hold a secret: never in a patch unless they are committed."""
+
 _LFS = re.compile(r"^[+ ]version https://git-lfs\.github\.com/spec/v1$", re.MULTILINE)
+_SETTINGS = re.compile(  # files whose values need no quotes; a shell ends them at a blank
+    r"(?:.*/)?(?:(?:[^/]*\.)?env(?:\.[^/]*|rc)?|[^/]*\.(?:cfg|cnf|conf|config|ini|properties|toml|ya?ml)"
+    r"|(?P<shell>[^/]*\.(?:bash|pbs|sbatch|sh|slurm|zsh)|[^/]*Dockerfile[^/]*))"
+)
+_SETTING = re.compile(r"(\W*(?:export\s+)?([\w.-]{1,128})\s{0,16}[:=]\s{0,16})([^\s\"'`{|>].*?)(\s#.*|\r?)")
+_STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
+_ESCAPED_STRING = re.compile(r"\\\"[^\"\\]*\\\"|'[^'\\]*'")  # of code in a notebook
+_ASSIGNED = re.compile(  # what stands before a string: a name, a hint of its type, = or :, what opens a literal
+    r"(?<![\w.-])([\w.-]{1,128})(\\?[\"']\]?)?\s{0,16}(?::[\w.\[\], |]{1,60}=|:=|=>?|(:))\s{0,16}\(?[rbuRBU]{0,2}$"
+)
+_REACH = 256
 
 
 def without_secrets(patch: bytes) -> tuple[bytes, dict[str, str]]:
     """The patch with secrets in added lines redacted, less the files that hold one elsewhere.
+
+    In added lines both signs of a secret count: the public form of a token, and the name that a literal is assigned to
+    (in code a quoted one, in files of settings any). In removed lines, in those around and in a file's name only the
+    form counts, and it costs the whole file, as the patch would not apply without them. An assignment there stays: it
+    is in the commit already, and an old password of a test must not keep every change to its file out of the record.
 
     Returns:
         The patch, and by path the reason of each file that it does not hold as it was.
@@ -19,37 +40,70 @@ def without_secrets(patch: bytes) -> tuple[bytes, dict[str, str]]:
     kept: list[str] = []
     reasons: dict[str, str] = {}
     sections = re.split(r"^(?=diff --git )", patch.decode("utf-8", "surrogateescape"), flags=re.MULTILINE)[1:]
-    for _, parts in groupby(sections, key=lambda section: section.partition("\n")[0]):  # two where the type changed
-        redacted = [(part, *_redacted(part)) for part in parts]
-        if all(text for _, text, _ in redacted):
-            kept.extend(text for _, text, _ in redacted)
-        part, _, why = max(redacted, key=lambda each: (bool(each[2]), not each[1]))
+    for first, parts in groupby(sections, key=lambda section: section.partition("\n")[0]):  # two where the type changed
+        name = _name(first)
+        redacted = [_redacted(part, name) for part in parts]
+        if all(text for text, _ in redacted):
+            kept.extend(text for text, _ in redacted)
+        _, why = max(redacted, key=lambda each: (bool(each[1]), not each[0]))
         if why:
-            reasons[_name(part)] = why
+            reasons[name] = why
     return "".join(kept).encode("utf-8", "surrogateescape"), reasons
 
 
-def _redacted(section: str) -> tuple[str, str]:
+def _redacted(section: str, name: str) -> tuple[str, str]:
     """One file's part of a patch as it may be kept, empty if not at all; and why it is not as it was."""
+    if redact.has_secret(name):
+        return "", "left out: its name holds a secret"
     header, at, body = section.partition("\n@@ ")
-    lines = body.split("\n")
     if not at:  # binary, empty, or another mode only
         return section, ""
-    if not redact.has_secret("\n".join(line[1:] for line in lines)):
-        return section, "kept by Git LFS: the patch holds its pointer" if _LFS.search(body) else ""
-    added = "\n".join(line[1:] for line in lines if line.startswith("+"))
-    lines = [
-        f"+{redact.text(line[1:])}" if line.startswith("+") and redact.has_secret(line[1:]) else line for line in lines
-    ]
-    one_line_each = redact.text(added).count("\n") == added.count("\n")  # a private key has many
-    if not one_line_each or redact.has_secret("\n".join(line[1:] for line in lines)):
-        return "", "left out: holds a secret"
-    return header + at + "\n".join(lines), "redacted: holds a secret"
+    lines = body.split("\n")
+    if redact.has_secret("\n".join(line[1:] for line in lines)):
+        added = "\n".join(line[1:] for line in lines if line.startswith("+"))
+        lines = [
+            f"+{redact.tokens(line[1:])}" if line.startswith("+") and redact.has_secret(line[1:]) else line
+            for line in lines
+        ]
+        one_line_each = redact.tokens(added).count("\n") == added.count("\n")  # a private key has many
+        if not one_line_each or redact.has_secret("\n".join(line[1:] for line in lines)):
+            return "", "left out: holds a secret"
+    if redact.may_assign(body):
+        lines = [f"+{_unassigned(line[1:], name)}" if line.startswith("+") else line for line in lines]
+    kept = "\n".join(lines)
+    if kept != body:
+        return header + at + kept, "redacted: holds a secret"
+    return section, "kept by Git LFS: the patch holds its pointer" if _LFS.search(body) else ""
 
 
-def _name(section: str) -> str:
-    quoted, plain = _NAME.findall(section.partition("\n@@ ")[0])[-1]
-    if not quoted:
-        return str(plain)
-    escaped = os.fsencode(quoted).decode("unicode_escape")  # as in C, by bytes
-    return os.fsdecode(escaped.encode("latin-1"))
+def _unassigned(line: str, path: str) -> str:
+    """A line of a file without literals that are assigned to a secret's name; calls, names and attributes are none."""
+    if not redact.may_assign(line):
+        return line
+    settings = _SETTINGS.fullmatch(path)
+    if settings:
+        whole = None if settings["shell"] else _SETTING.fullmatch(line)
+        mark = redact.literal(whole[2], whole[3].strip()) if whole else None
+        return f"{whole[1]}{mark}{whole[4]}" if whole and mark else redact.assignments(line)
+    python = path.endswith((".py", ".pyi", ".ipynb"))
+    out: list[str] = []
+    done = 0
+    # Strings are taken from left to right, so that `"Password: "` is one and not the beginning of an assignment.
+    for string in (_ESCAPED_STRING if path.endswith(".ipynb") else _STRING).finditer(line):
+        before = _ASSIGNED.search(line[max(done, string.start() - _REACH) : string.start()])
+        value = string[0].strip("\\\"'")
+        hint = python and before and before[3] and not before[2]  # of a type: `password: "Secret"`
+        mark = redact.literal(before[1], value) if before and not hint else None
+        if mark:
+            out += [line[done : string.start()], string[0].replace(value, mark)]
+            done = string.end()
+    return "".join([*out, line[done:]])
+
+
+def _name(first: str) -> str:
+    pair = first.removeprefix("diff --git ")  # a/x b/x: nothing is renamed
+    name = pair[len(pair) // 2 + 1 :]
+    if not name.startswith('"'):
+        return name[len("b/") :]
+    escaped = os.fsencode(name[1:-1]).decode("unicode_escape")  # as in C, by bytes
+    return os.fsdecode(escaped.encode("latin-1"))[len("b/") :]

@@ -22,25 +22,20 @@ def project(start: Path) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """How this process was started; ``started`` in seconds since the epoch, paths and arguments already redacted."""
+    """How this process was started; paths and arguments already redacted."""
 
     entry_point: str | None
     orig_argv: tuple[str, ...] | None
     cwd: str | None
-    started: float | None
     variables_at_start: dict[str, str] | None
 
 
 def process(project: Path, unknown: dict[str, str]) -> Process:
     """Look at this process; what cannot be had is None, with the reason in ``unknown``."""
-    began = started()
-    if began is None:
-        unknown["run.started"] = "the system does not tell when the process began"
     return Process(
         entry_point=attempt(unknown, "code.entry_point", lambda: _entry_point(project), None),
         orig_argv=attempt(unknown, "code.orig_argv", lambda: _orig_argv(project), None),
         cwd=attempt(unknown, "code.cwd", lambda: redact.path(Path.cwd(), project)[0], None),
-        started=began,
         variables_at_start=attempt(unknown, "compute.variables.at_start", lambda: _variables_at_start(project), None),
     )
 
@@ -70,10 +65,14 @@ def _orig_argv(project: Path) -> tuple[str, ...]:
 
 
 def started() -> float | None:
-    """When this process began, in seconds since the epoch; None where the system does not tell."""
+    """When this process began, in seconds since the epoch; None where the system does not tell.
+
+    Linux tells the tick of some 10 ms: its end is taken, so that what was written just before counts as before. Python
+    itself takes longer to be there.
+    """
     try:
         stat = Path("/proc/self/stat").read_bytes()
-        ticks = int(stat.rpartition(b")")[2].split()[19])  # field 22 of proc_pid_stat(5), counted from boot
+        ticks = int(stat.rpartition(b")")[2].split()[19]) + 1  # field 22 of proc_pid_stat(5), counted from boot
         return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
     except (OSError, ValueError, IndexError, AttributeError):
         with contextlib.suppress(Exception):  # whatever psutil makes of such a system

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from ckptkit.markdown import code, table, text
 from ckptkit.model_card import words
 from ckptkit.record import Dataset, Lineage
+from ckptkit.words import count
 
 _EVALUATION = frozenset({"test", "val", "valid", "validation", "eval", "evaluation", "dev", "holdout", "held-out"})
 
@@ -48,7 +49,7 @@ def _digest(lineage: Lineage, each: Dataset) -> str:
 
 
 def _size(each: Dataset) -> str:
-    files = None if each.files is None else words.count(each.files, "file")
+    files = None if each.files is None else count(each.files, "file")
     size = None if each.bytes is None else f"{each.bytes:,} bytes"
     return ", ".join(filter(None, (files, size))) or "not known"
 
@@ -58,6 +59,6 @@ def _history(lineage: Lineage, each: Dataset) -> str:
     if changed is None:
         change = f"changes during the run {words.not_known(lineage, f'data.{each.name}.changed_during_run')}"
     else:
-        change = f"{words.count(len(changed), 'file')} changed while it ran" if changed else "unchanged while it ran"
+        change = f"{count(len(changed), 'file')} changed while it ran" if changed else "unchanged while it ran"
     steps = " → ".join(text(step.get("name", "unnamed")) for step in each.steps)
     return f"{change}{f'; steps: {steps}' if steps else ''}{words.SEEN[each.observed]}"

@@ -11,6 +11,7 @@ from typing import Any
 from ckptkit.markdown import bullets, code, fenced, table, text
 from ckptkit.model_card import words
 from ckptkit.record import Lineage
+from ckptkit.words import count
 
 _WIDTH = 200
 """Most characters of one hyperparameter's value that a card shows."""
@@ -27,19 +28,21 @@ def developed(lineage: Lineage) -> str:
 def kind(lineage: Lineage, model_type: str) -> str:
     """What was saved: the model's type as a person gave it, formats, parameters by data type, size."""
     weights, stored = lineage.weights, _dtypes(lineage)
-    count = (
+    parameters = (
         f"number of parameters {words.not_known(lineage, 'weights.parameters')}"
         if weights.parameters is None
         else f"{weights.parameters:,} parameters{f' ({stored})' if stored else ''}"
     )
     formats = ", ".join(sorted({text(file.format) for file in weights.files if file.format}))
-    size = f"{words.count(len(weights.files), 'file')}, {sum(file.bytes for file in weights.files):,} bytes"
-    return "; ".join(filter(None, (text(model_type), formats, count, size)))
+    size = f"{count(len(weights.files), 'file')}, {sum(file.bytes for file in weights.files):,} bytes"
+    return "; ".join(filter(None, (text(model_type), formats, parameters, size)))
 
 
 def _dtypes(lineage: Lineage) -> str:
     counts = lineage.compute.precision.weights
-    return ", ".join(f"{text(dtype)} {count:,}" if len(counts) > 1 else text(dtype) for dtype, count in counts.items())
+    return ", ".join(
+        f"{text(dtype)} {number:,}" if len(counts) > 1 else text(dtype) for dtype, number in counts.items()
+    )
 
 
 def origin(lineage: Lineage) -> str:
@@ -73,7 +76,7 @@ def _commit(lineage: Lineage) -> str:
     if tree is None:
         return words.not_known(lineage, "code.repository")
     commit = code(tree.commit) if tree.commit else words.not_known(lineage, "code.repository.commit")
-    of = f" of {code(tree.url)}" if tree.url else ""
+    of = f" of {code(tree.url)}" if tree.url and tree.url != "local" else ""
     branch = f" on branch {code(tree.branch)}" if tree.branch else ""
     if tree.dirty is None:
         changes = f"uncommitted changes {words.not_known(lineage, 'code.repository.dirty')}"
@@ -97,7 +100,7 @@ def _environment(lineage: Lineage) -> str:
         if python
         else f"Python {words.not_known(lineage, 'code.environment.python')}"
     )
-    pins = f"{words.count(len(environment.packages), 'distribution')} in `requirements.txt`"
+    pins = f"{count(len(environment.packages), 'distribution')} in `requirements.txt`"
     return f"{name}; {pins}{words.SEEN[lineage.code.observed]}"
 
 
@@ -105,14 +108,14 @@ def _machine(lineage: Lineage) -> str:
     compute, cpu = lineage.compute, lineage.compute.cpu
     parts = [text(cpu.model) if cpu and cpu.model else f"CPU {words.not_known(lineage, 'compute.cpu.model')}"]
     if cpu and cpu.usable:
-        parts.append(f"{words.count(cpu.usable, 'logical core')} usable")
+        parts.append(f"{count(cpu.usable, 'logical core')} usable")
     if compute.memory:
         parts.append(f"{compute.memory.total / 2**30:.1f} GiB of memory")
     if compute.gpus is None:
         parts.append(f"GPU {words.not_known(lineage, 'compute.gpus')}")
     else:
         counted = Counter(gpu.name for gpu in compute.gpus)
-        parts += [f"{count} × {text(name)}" for name, count in counted.items()] or ["no GPU"]  # noqa: RUF001
+        parts += [f"{number} × {text(name)}" for name, number in counted.items()] or ["no GPU"]  # noqa: RUF001
     if compute.platform:
         parts.append(text(f"{compute.platform.system} {compute.platform.release}"))
     return f"{', '.join(parts)}{words.SEEN[compute.observed]}"

@@ -6,6 +6,7 @@ from itertools import islice
 from ckptkit.markdown import bullets, table, text
 from ckptkit.model_card import words
 from ckptkit.record import Lineage, Metric, Slice
+from ckptkit.words import count
 
 
 def evaluation_factors(lineage: Lineage) -> str:
@@ -14,7 +15,7 @@ def evaluation_factors(lineage: Lineage) -> str:
     for metric in lineage.metrics.values():
         for factor, levels in metric.slices.items():
             factors.setdefault(factor, set()).update(levels)
-    named = bullets(f"{text(factor)}: {words.count(len(levels), 'level')}" for factor, levels in factors.items())
+    named = bullets(f"{text(factor)}: {count(len(levels), 'level')}" for factor, levels in factors.items())
     return named or "No metric was broken down by a factor."
 
 

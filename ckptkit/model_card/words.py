@@ -1,4 +1,4 @@
-"""What the sections of a card have in common: caps, counts, and what is not known with its reason."""
+"""What the sections of a card have in common: caps, and what is not known with its reason."""
 
 from ckptkit.markdown import text
 from ckptkit.record import Lineage
@@ -25,8 +25,3 @@ def absent(lineage: Lineage, what: str, path: str) -> str:
     """That nothing of a kind was given, with the reason for ``path`` where there is one."""
     reason = lineage.unknown.get(path)
     return f"No {what} was given{'' if reason is None else f' ({text(reason)})'}."
-
-
-def count(number: int, word: str) -> str:
-    """A number with its noun, in the singular or plural."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -1,53 +1,76 @@
 """Findings as text for people, as one JSON document, and as annotations of GitHub's."""
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
 from ckptkit.rules.base import Finding
 from ckptkit.rules.verdict import AXES, Report
+from ckptkit.words import count, inert, wrap
 
 SCHEMA = "ckptkit/check/1"
 
 _COLOURS = {"error": "31", "broken": "31", "warning": "33", "partial": "33", "complete": "32", "path": "1", "hint": "2"}
+_NARROW = 20  # cells of a line that words get, however narrow the terminal is
 
 
-def text(report: Report, *, colour: bool) -> str:
-    """The findings by version, how to mend each, a count, and the verdict on each axis.
+def text(report: Report, *, width: int | None, colour: bool) -> str:
+    """The findings by version, errors first, then what came of it all: counts, and the verdict on each axis.
+
+    How to mend what a rule finds stands beside its first finding alone.
 
     Args:
         report: what a check found.
+        width: the cells of a line, beyond which it goes on below; None parts no line.
         colour: whether to write terminal colours.
     """
 
     def paint(words: str, kind: str) -> str:
         return f"\x1b[{_COLOURS[kind]}m{words}\x1b[0m" if colour else words
 
-    lines = []
+    lines: list[str] = []
+    told: set[tuple[str, str]] = set()
     for subject, findings in groupby(report.findings, key=lambda finding: finding.subject):
         lines.append(paint(inert(subject), "path"))
-        for finding in findings:
-            place = inert(_place(finding))
-            words = f"{place}: {inert(finding.message)}" if place else inert(finding.message)
-            lines.append(f"  {finding.code} {paint(f'{finding.severity:7}', finding.severity)}  {words}")
-            lines.append(paint(f"        hint: {inert(finding.hint)}", "hint"))
+        for finding in sorted(findings, key=lambda finding: finding.severity):  # "error" comes before "warning"
+            words = ": ".join(filter(None, (_place(finding), finding.message)))
+            first, *more = _hanging(f"  {finding.code} {finding.severity:7}  ", words, width)
+            lines += [first.replace(finding.severity, paint(finding.severity, finding.severity), 1), *more]
+            if (finding.code, finding.hint) not in told:
+                lines += [paint(line, "hint") for line in _hanging("        hint: ", finding.hint, width)]
+                told.add((finding.code, finding.hint))
         lines.append("")
-    lines.append(_summary(report))
-    lines += [f"ignored {code} ({count}): {inert(why)}" for code, count, why in _ignored(report)]
+    for words in _ending(report):
+        lines += _hanging("", words, width)
     if report.overall:
         lines.append(" · ".join(f"{axis} {paint(level, level)}" for axis, level in report.overall.items()))
+    if report.unhashed:
+        lines.append(f"(bytes of {count(report.unhashed, 'large file')} not hashed: --deep)")
     return "\n".join(lines)
 
 
-def inert(words: str) -> str:
-    """``words`` on one line, with whatever a terminal would obey written out as an escape.
+def _ending(report: Report) -> Iterator[str]:
+    """What is to be said of all findings together."""
+    yield from _repeated(report)
+    yield _summary(report)
+    for code, number, why in _ignored(report):
+        yield f"ignored {code} ({number}): {why}"
 
-    Control characters and marks that turn the direction of writing are no printable characters, nor are half ones.
-    """
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode()
-        for letter in words
-    )
+
+def _hanging(label: str, words: str, width: int | None) -> list[str]:
+    """``words`` after their label, on lines that begin below each other."""
+    lines = wrap(inert(words), max(width - len(label), _NARROW)) if width else [inert(words)]
+    return [f"{' ' * len(label) if at else label}{line}" for at, line in enumerate(lines or [""])]
+
+
+def _repeated(report: Report) -> Iterator[str]:
+    """The warnings that more than one version has, by code."""
+    found = {(each.code, each.subject) for each in report.findings if each.severity == "warning"}
+    versions = Counter(code for code, subject in found if subject in report.verdicts)
+    repeated = [f"{code} in {number:,} versions" for code, number in sorted(versions.items()) if number > 1]
+    if repeated:
+        yield f"warnings: {', '.join(repeated)}"
 
 
 def _place(finding: Finding) -> str:
@@ -56,20 +79,16 @@ def _place(finding: Finding) -> str:
 
 
 def _summary(report: Report) -> str:
-    what = _count(report.versions, "version")
+    what = count(report.versions, "version")
     if not report.findings:
         return f"{what} checked: no findings"
-    counts = [_count(number, kind) for kind, number in report.counts.items() if number]
+    counts = [count(number, kind) for kind, number in report.counts.items() if number]
     return f"{what} checked: {', '.join(counts)}"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _ignored(report: Report) -> Iterator[tuple[str, int, str]]:
-    for code, count in sorted(report.ignored.items()):
-        yield code, count, report.reasons.get(code, "asked for on the command line")
+    for code, number in sorted(report.ignored.items()):
+        yield code, number, report.reasons.get(code, "asked for on the command line")
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -79,6 +98,7 @@ def document(report: Report) -> dict[str, Any]:
         "models": report.models,
         "versions": report.versions,
         "counts": dict(report.counts),
+        "unhashed": report.unhashed,
         "verdict": dict(report.overall),
         "verdicts": {subject: {axis: verdict[axis] for axis in AXES} for subject, verdict in report.verdicts.items()},
         "findings": [
@@ -95,7 +115,7 @@ def document(report: Report) -> dict[str, Any]:
             }
             for finding in report.findings
         ],
-        "ignored": [{"code": code, "count": count, "reason": why} for code, count, why in _ignored(report)],
+        "ignored": [{"code": code, "count": number, "reason": why} for code, number, why in _ignored(report)],
     }
 
 

@@ -9,48 +9,49 @@ from typing import Any
 from ckptkit import index, references
 from ckptkit.checkpoint import Unreadable
 from ckptkit.record import AT_SAVE, Code, Compute, Config, Dataset, Gpu, Lineage, Metric, Repository
-from ckptkit.report.words import cells, count, cut, inert, moment, short, size, span
 from ckptkit.verbs.show import Shown
-
-WIDTH = 100
-"""Cells that a line has, where its words let themselves be parted."""
+from ckptkit.words import cells, count, cut, inert, moment, short, size, span, wrap
 
 _LABEL = 11
+_LONG = 400  # cells of a text that is itself shown, not only what it says
 _MOST = 8  # datasets, metrics, hyperparameters …: it is one screen
 _BOLD, _DIM, _RED, _YELLOW, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
 
-def screen(shown: Shown, *, now: datetime, colour: bool) -> str:
+def screen(shown: Shown, *, now: datetime, width: int, colour: bool) -> str:
     """A version on one screen: which data, code, hyperparameters and compute, and what came of it.
 
     Args:
         shown: what ``show`` returned.
         now: the present, for ``saved 2 days ago``.
+        width: the cells of a line, where its words let themselves be parted.
         colour: whether the terminal shows colours.
     """
     ref = shlex.quote(shown.asked if references.is_path(shown.asked) else shown.version.ref)
-    lines = _header(shown, now, _BOLD if colour else "")
+    lines = _header(shown, now, width, _BOLD if colour else "")
     if shown.damage:
-        lines += _lines("damaged", [shown.damage, f"see `ckptkit check {ref}`"], _RED if colour else "")
+        lines += _lines("damaged", [shown.damage, f"see `ckptkit check {ref}`"], width, _RED if colour else "")
     if isinstance(shown.lineage, Unreadable):
         words = [f"cannot be read: {shown.lineage.reason}", shown.lineage.hint]
-        return "\n".join([*lines, *_lines("lineage", filter(None, words), _RED if colour else "")])
+        return "\n".join([*lines, *_lines("lineage", filter(None, words), width, _RED if colour else "")])
     for label, parts in _answers(shown.lineage):
-        lines += _lines(label, parts, _DIM if colour else "")
-    for words in _unknown(shown.lineage):
-        lines += _lines("unknown", words, _YELLOW if colour else "")
+        lines += _lines(label, parts, width, _DIM if colour else "")
+    for fact, style in _unknown(shown.lineage):
+        lines += _lines("unknown", [fact], width, style if colour else "")
     files = [file.path for file in shown.lineage.weights.files]
     one = f" {shlex.quote(files[0])}" if len(files) == 1 else ""
     load = inert(f"W=$(ckptkit path {ref}{one}) || exit 1")  # never parted: it is to be copied
     return "\n".join([*lines, _label("load", _DIM if colour else "") + load])
 
 
-def _header(shown: Shown, now: datetime, style: str) -> list[str]:
+def _header(shown: Shown, now: datetime, width: int, style: str) -> list[str]:
+    """The reference and its aliases; when it was saved stands at the line's end, or below for want of room."""
     saved = moment(shown.saved or (shown.lineage.created if isinstance(shown.lineage, Lineage) else None))
     left = inert("  ".join([shown.version.ref, *(f"@{alias}" for alias in shown.aliases)]))
     right = f"saved {_ago(saved, now)}  {short(shown.version.digest)}" if saved else short(shown.version.digest)
-    gap = " " * max(2, WIDTH - cells(left) - cells(right))
-    return [f"{style}{left}{_PLAIN if style else ''}{gap}{right}"]
+    gap = width - cells(left) - cells(right)
+    lines = [f"{style}{line}{_PLAIN if style else ''}" for line in wrap(left, width)]
+    return [f"{lines[0]}{' ' * gap}{right}"] if gap > 1 else [*lines, f"  {right}"]
 
 
 def _ago(saved: datetime, now: datetime) -> str:
@@ -60,17 +61,15 @@ def _ago(saved: datetime, now: datetime) -> str:
     return f"{span(seconds)} ago" if seconds >= 60 else "just now"  # noqa: PLR2004 - a minute
 
 
-def _lines(label: str, parts: Iterable[str], style: str) -> list[str]:
+def _lines(label: str, parts: Iterable[str], width: int, style: str) -> list[str]:
     """A labelled line; where it is too long it goes on below, parted between its parts or else between words."""
-    import textwrap
-
     lines: list[str] = []
     for part in parts:
-        text = inert(cut(part, 6 * WIDTH))
-        if lines and _LABEL + cells(lines[-1]) + 3 + cells(text) <= WIDTH:
+        text = inert(cut(part, 2 * _LONG))
+        if lines and _LABEL + cells(lines[-1]) + 3 + cells(text) <= width:
             lines[-1] += f" · {text}"
         else:
-            lines += textwrap.wrap(text, WIDTH - _LABEL, break_long_words=False, break_on_hyphens=False)
+            lines += wrap(text, width - _LABEL)
     return [f"{' ' * _LABEL if at else _label(label, style)}{line}" for at, line in enumerate(lines)]
 
 
@@ -85,7 +84,7 @@ def _capped(items: Sequence[str], home: str) -> list[str]:
 
 def _answers(lineage: Lineage) -> Iterator[tuple[str, Iterable[str]]]:
     if lineage.message:
-        yield "message", [cut(lineage.message, 4 * WIDTH)]
+        yield "message", [cut(lineage.message, _LONG)]
     for dataset in lineage.data[:_MOST]:
         yield "data", _data(dataset)
     if len(lineage.data) > _MOST or not lineage.data:
@@ -130,7 +129,7 @@ def _changes(changed: Sequence[str] | None, otherwise: str) -> Iterator[str]:
 
 def _code(lineage: Lineage) -> Iterator[str]:
     code = lineage.code
-    yield ", ".join(_worktree(code.repository)) if code.repository else "no commit known"
+    yield ", ".join(_worktree(code.repository, lineage)) if code.repository else "no commit known"
     yield _command(code) if code.entry_point else "entry point unknown"
     yield from _changes(code.changed_during_run, "")
     packages = code.environment.packages
@@ -140,8 +139,13 @@ def _code(lineage: Lineage) -> Iterator[str]:
         yield f"as found at save{_late(lineage)}"
 
 
-def _worktree(repository: Repository) -> Iterator[str]:
-    yield f"{short(repository.commit or 'nothing committed')} {repository.branch or '(no branch)'}"
+def _worktree(repository: Repository, lineage: Lineage) -> Iterator[str]:
+    if repository.commit:
+        yield f"{short(repository.commit)} {repository.branch or '(no branch)'}"
+    else:
+        why = lineage.unknown.get("code.repository.commit", "")
+        yield why if why.startswith("no commit") else "commit unknown"
+        yield f"branch {repository.branch}" if repository.branch else "no branch"
     state = {True: "with changes", False: "clean", None: "clean or not is unknown"}[repository.dirty]
     yield f"{state} ({repository.patch})" if repository.patch else state
     if repository.omitted:
@@ -163,7 +167,7 @@ def _command(code: Code) -> str:
     module = entry.removeprefix("-m ") if entry.startswith("-m ") else None
     for at, word in enumerate(words[1:], 1):
         if word == module or (module is None and word.rpartition("/")[2] == entry.rpartition("/")[2]):
-            return cut(" ".join([entry, *map(shlex.quote, words[at + 1 :])]), 2 * WIDTH)
+            return cut(" ".join([entry, *map(shlex.quote, words[at + 1 :])]), _LONG // 2)
     return entry
 
 
@@ -261,15 +265,24 @@ def _worst(name: str, parts: Sequence[tuple[float, str]]) -> str:
     return f"slices from {ordered[0]} to {ordered[-1]}"
 
 
-def _unknown(lineage: Lineage) -> Iterator[list[str]]:
-    """The facts that could not be had, those of one reason together."""
+def _unknown(lineage: Lineage) -> Iterator[tuple[str, str]]:
+    """The facts that could not be had, those of one reason together, each line with its style.
+
+    Whether something changed during the run is seldom known: one dim line is enough of that.
+    """
     reasons: dict[str, list[str]] = {}
+    axes: dict[str, None] = {}
     for fact, why in lineage.unknown.items():
-        reasons.setdefault(why, []).append(fact)
+        if fact.endswith(".changed_during_run"):
+            axes[fact.partition(".")[0]] = None
+        elif fact != "weights.identical_to":  # earlier versions are not what this one is made of
+            reasons.setdefault(why, []).append(fact)
     for why, facts in list(reasons.items())[:_MOST]:
-        yield [f"{', '.join(facts)}: {why}"]
+        yield f"{', '.join(facts)}: {why}", _YELLOW
     if len(reasons) > _MOST:
-        yield [f"{len(reasons) - _MOST} more reasons in lineage.json"]
+        yield f"{len(reasons) - _MOST} more reasons in lineage.json", _YELLOW
+    if axes:
+        yield f"whether {' or '.join(axes)} changed while it ran", _DIM
 
 
 def shown_document(shown: Shown) -> dict[str, Any]:

@@ -1,42 +1,63 @@
 """The table of ``list`` and the answer of ``index``, as text, CSV and JSON; ``show`` has its own room, ``screen``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ckptkit import index
-from ckptkit.report.words import cells, count, cut, inert, short, size, span
 from ckptkit.verbs.index import Rebuilt
 from ckptkit.verbs.list import Table
+from ckptkit.words import cells, count, cut, inert, short, size, span, wrap
 
 _BOLD, _RED, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[0m"
 _NO_NUMBERS = (None, "NaN", "Infinity", "-Infinity")
 
 
 def table(table: Table, *, width: int | None, colour: bool) -> str:
-    """The table for people: numbers to the right, words cut so that a line fits.
+    """The table for people: numbers to the right; columns go, then words are cut, so that a line fits.
 
     Args:
         table: what ``list`` returned.
         width: cells of the terminal; None cuts nothing.
         colour: whether the terminal shows colours.
     """
-    lines = _grid(table, width) if table.rows else ["no versions"]
+    every = [_column(table, at) for at in range(len(table.columns))]
+    columns = _fitting(every, table.spare, width)
+    lines = _grid(columns, width) if table.rows else ["no versions"]
     if colour:
         lines[0] = f"{_BOLD}{lines[0]}{_PLAIN}"
-    if table.left_out:
-        lines.append(inert(f"not shown: {', '.join(table.left_out)} (name them with --columns)"))
+    missing = [*(column.name for column in every if column not in columns), *table.left_out]
+    if missing:
+        words = inert(f"not shown: {', '.join(missing)} (name them with --columns)")
+        lines += [words] if width is None else wrap(words, width)
     for ref, why in table.unreadable.items():
         words = inert(f"{ref} cannot be read: {why}")
         lines.append(f"{_RED}{words}{_PLAIN}" if colour else words)
     return "\n".join(lines)
 
 
-def _grid(table: Table, width: int | None) -> list[str]:
-    lines = [[inert(name) for name in table.columns]]
-    lines += [[_cell(name, value) for name, value in zip(table.columns, row, strict=True)] for row in table.rows]
-    right = [all(_is_number(row[at]) for row in table.rows) for at in range(len(table.columns))]
-    widths = _widths(lines, right, width)
-    return [_aligned(line, widths, right) for line in lines]
+_WHOLE = ("version", "aliases", "created")
+_NARROW = 8
+"""Cells that a column of words keeps, however narrow the terminal is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    """A column's cells below its name, whether they are numbers, and how wide it is at most and at least."""
+
+    name: str
+    texts: tuple[str, ...]
+    number: bool
+    most: int
+    least: int
+
+
+def _column(table: Table, at: int) -> _Column:
+    name, values = table.columns[at], [row[at] for row in table.rows]
+    texts = (inert(name), *(_cell(name, value) for value in values))
+    number, most = all(map(_is_number, values)), max(map(cells, texts))
+    least = most if number or name in _WHOLE else min(most, _NARROW)
+    return _Column(name=name, texts=texts, number=number, most=most, least=least)
 
 
 def _is_number(value: Any) -> bool:  # noqa: ANN401 - a plain value
@@ -62,26 +83,37 @@ _SHORTLY: dict[str, tuple[Any, Any]] = {
     "digest": (str, short),
     "commit": (str, short),
 }
-_NARROW = 8
-"""Cells that a column of words keeps, however narrow the terminal is."""
 
 
-def _widths(lines: Sequence[Sequence[str]], right: Sequence[bool], width: int | None) -> list[int]:
-    """A width for each column; the last ones of words, such as the message, give way first, the version never."""
-    widths = [max(cells(line[at]) for line in lines) for at in range(len(right))]
-    for at in reversed(range(1, len(widths))):
-        over = 0 if width is None else sum(widths) + 2 * (len(widths) - 1) - width
-        if over > 0 and not right[at]:
-            widths[at] = max(min(widths[at], _NARROW), widths[at] - over)
-    return widths
+def _fitting(columns: Sequence[_Column], spare: Sequence[str], width: int | None) -> list[_Column]:
+    """The columns less as many of the spare ones as have to go."""
+    kept = list(columns)
+    for name in spare:
+        if _over((column.least for column in kept), width) <= 0:
+            break
+        kept = [column for column in kept if column.name != name]
+    return kept
 
 
-def _aligned(line: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+def _over(widths: Iterable[int], width: int | None) -> int:
+    """By how many cells a line is too long."""
+    return 0 if width is None else sum(2 + each for each in widths) - 2 - width
+
+
+def _grid(columns: Sequence[_Column], width: int | None) -> list[str]:
+    """The lines; the last columns of words, such as the message, give way first, the version never."""
+    widths = [column.most for column in columns]
+    for at in reversed(range(len(widths))):
+        widths[at] = max(columns[at].least, widths[at] - max(0, _over(widths, width)))
+    return [_aligned(line, widths, columns) for line in zip(*(column.texts for column in columns), strict=True)]
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int], columns: Sequence[_Column]) -> str:
     parts = []
-    for text, width, number in zip(line, widths, right, strict=True):
+    for text, width, column in zip(line, widths, columns, strict=True):
         fitting = cut(text, width)
         gap = " " * (width - cells(fitting))
-        parts.append(gap + fitting if number else fitting + gap)
+        parts.append(gap + fitting if column.number else fitting + gap)
     return "  ".join(parts).rstrip()
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from ckptkit import checkpoint
 from ckptkit.checkpoint import Card, Checkpoint, Unreadable
-from ckptkit.record import ANOTHER_PROCESS, Event, Lineage
+from ckptkit.record import ANOTHER_PROCESS, NO_START, Event, Lineage
 from ckptkit.registry import Model
 
 Severity = Literal["error", "warning"]
@@ -174,12 +174,12 @@ def refused(value: Unreadable, where: str | None = None) -> Fault:
 def unknown(lineage: Lineage, *prefixes: str) -> dict[str, str]:
     """The unknown facts at or below dotted paths, with their reasons.
 
-    Facts that are unknown because another process trained are left out: one finding speaks for them all.
+    Facts that are unknown because another process trained, or may have, are left out: one finding speaks for them all.
     """
     return {
         fact: reason
         for fact, reason in lineage.unknown.items()
-        if reason != ANOTHER_PROCESS and any(f"{fact}.".startswith(f"{prefix}.") for prefix in prefixes)
+        if reason not in {ANOTHER_PROCESS, NO_START} and any(f"{fact}.".startswith(f"{prefix}.") for prefix in prefixes)
     }
 
 

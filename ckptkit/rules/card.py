@@ -156,11 +156,9 @@ def other_results(found: Checkpoint) -> Iterator[Fault]:
     recorded: dict[object, list[object]] = {}
     for name, metric in lineage.metrics.items():
         recorded.setdefault(measure(name, metric), []).append(metric.value)
-    for name, value in _results(card.front):
-        if name in recorded and value not in recorded[name]:
-            yield Fault(
-                f"gives {name} as {value}; lineage.json records {some([str(each) for each in recorded[name]])}", CARD
-            )
+    for kind, value in _results(card.front):
+        if kind in recorded and value not in recorded[kind]:
+            yield Fault(f"gives {kind} as {value}; lineage.json records {some(list(map(str, recorded[kind])))}", CARD)
 
 
 def _results(front: object) -> Iterator[tuple[object, object]]:

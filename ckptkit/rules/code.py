@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ckptkit.record import ANOTHER_PROCESS, IN_THE_RUN, Lineage, Omitted
+from ckptkit.record import ANOTHER_PROCESS, IN_THE_RUN, NO_START, Lineage, Omitted
 from ckptkit.rules.base import Fault, rule, some, unknown
 
 
@@ -160,7 +160,7 @@ def observed_late(lineage: Lineage) -> Iterator[Fault]:
     late = [axis for axis, observed in axes.items() if observed != IN_THE_RUN]
     if late:
         hows = " or ".join(dict.fromkeys(axes[axis] for axis in late))
-        facts = [fact for fact, reason in lineage.unknown.items() if reason == ANOTHER_PROCESS]
+        facts = [fact for fact, reason in lineage.unknown.items() if reason in {ANOTHER_PROCESS, NO_START}]
         rest = f"; not known of the process that trained: {some(facts, len(facts))}" if facts else ""
         yield Fault(f"{', '.join(late)} not observed in the run but {hows}{rest}")
 

@@ -25,7 +25,8 @@ def precision_unknown(lineage: Lineage) -> Iterator[Fault]:
     compute = lineage.compute
     if compute.observed == IN_THE_RUN and any(_is_float(dtype) for dtype in compute.precision.weights):
         reasons = unknown(lineage, _PRECISION)
-        if reasons or compute.precision.effective is None:
+        reasons.pop(f"{_PRECISION}.requested", None)  # nothing need be asked for
+        if reasons or not compute.precision.effective:
             yield Fault(f"not known: {_told(reasons) or 'precision'}")
 
 

@@ -24,7 +24,7 @@ def no_config(lineage: Lineage) -> Iterator[Fault]:
         yield Fault(f"no configuration is recorded{why and f': {why}'}")
         return
     for fact, why in reasons.items():
-        yield Fault(f"{fact} is not known: {why}")
+        yield Fault(f"{fact} is not wholly known: {why}")
 
 
 @rule(

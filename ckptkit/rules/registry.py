@@ -23,7 +23,7 @@ def event_unreadable(model: Model) -> Iterator[Fault]:
     "a version has no saved event",
     of=Model,
     severity="warning",
-    fix="save the next version: it takes in whatever verifies",
+    fix="run `ckptkit index`, which takes in whatever verifies",
 )
 def event_missing(model: Model) -> Iterator[Fault]:
     """The event that records a save is what a version's digest is held against, years later.

@@ -23,7 +23,7 @@ class Report:
     """What a check found.
 
     ``verdicts`` are by version, as people see its path; ``ignored`` counts the findings that were set aside, by code,
-    and ``reasons`` says why, where that was said.
+    and ``reasons`` says why, where that was said; ``unhashed`` counts the large files whose bytes were not read.
     """
 
     findings: tuple[Finding, ...]
@@ -31,6 +31,7 @@ class Report:
     models: int
     ignored: Mapping[str, int]
     reasons: Mapping[str, str]
+    unhashed: int = 0
 
     @property
     def versions(self) -> int:

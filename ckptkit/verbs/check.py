@@ -1,6 +1,5 @@
 """check: what is wrong with registries, models and versions, as findings; nothing is written, nothing is unpickled."""
 
-import dataclasses
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, disk, documents, hashing, index, registry, rules
-from ckptkit.errors import CkptkitError, FormatError
+from ckptkit import checkpoint, disk, hashing, index, references, registry, rules
+from ckptkit.errors import CkptkitError, NotFoundError
 from ckptkit.record import Event, Lineage
 from ckptkit.registry import Model
 from ckptkit.rules.base import Finding, Sealed, Tree
@@ -74,7 +73,7 @@ def check(
             not usable. A damaged tree raises nothing.
     """
     cwd = Path.cwd()
-    wanted, ignored, reasons = _choice(disk.settings(cwd), select, ignore)
+    wanted, ignored, reasons = _choice(disk.settings(cwd).table, select, ignore)
     scope = _scope(paths, root, cwd, deep=deep)
     if expect:
         expect(sum(_cost(job) for job in scope.jobs.values()))
@@ -113,29 +112,55 @@ def _scope(
 ) -> _Scope:
     scope = _Scope(roots={}, models={}, jobs={})
     for path in paths:
-        _add(scope, cwd / disk.expand(path), os.fspath(path).rstrip("/") or "/", deep=deep)
+        shown = os.fspath(path).rstrip("/") or "/"
+        try:
+            _add(scope, cwd / disk.expand(path), shown, deep=deep)
+        except NotFoundError as error:
+            meant = _meant(os.fspath(path), root, cwd)
+            raise CkptkitError(error.message, f"did you mean {meant}?" if meant else error.hint) from error
     if paths:
         return scope
-    home = registry.default_root(root, cwd)
-    if root is None and not os.path.lexists(home):
+    named = registry.named_root(root, cwd)
+    home = named or registry.default_root(None, cwd)
+    if named is None and not os.path.lexists(home):
         return scope
-    shown = os.fspath(home.relative_to(cwd)) if home.is_relative_to(cwd) else os.fspath(home)
-    if not home.is_dir():
-        raise CkptkitError(f"{shown} is no folder", "name a registry root with --root DIR")
-    _add_root(scope, home, shown, deep=deep)
+    if not os.path.isdir(home):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
+        what = "is not a folder" if os.path.lexists(home) else "does not exist"
+        raise CkptkitError(
+            f"the registry root {_shown(home, cwd)} {what}",
+            "name it with --root DIR, $CKPTKIT_ROOT or root in [tool.ckptkit] of pyproject.toml",
+        )
+    _add_root(scope, home, _shown(home, cwd), deep=deep)
     return scope
+
+
+def _shown(path: Path, cwd: Path) -> str:
+    return os.fspath(path.relative_to(cwd)) if path.is_relative_to(cwd) else os.fspath(path)
+
+
+def _meant(text: str, root: str | os.PathLike[str] | None, cwd: Path) -> str | None:
+    """The path of the model or version that somebody named by its reference; None where it is none."""
+    home = registry.default_root(root, cwd)
+    try:
+        if text in index.load(home)["models"]:
+            return _shown(home / text, cwd)
+        return _shown(references.find(text, root=home, cwd=cwd).version.path, cwd)
+    except CkptkitError:
+        return None
 
 
 def _add(scope: _Scope, path: Path, shown: str, *, deep: bool) -> None:
     """Take a path into the scope as what it is: a version, a model or a registry root.
 
     Raises:
+        NotFoundError: there is nothing.
         CkptkitError: it is none of these.
     """
     folder = Path(os.path.realpath(path))
     if not folder.is_dir():
-        what = "is not a folder" if os.path.lexists(folder) else "does not exist"
-        raise CkptkitError(f"{shown} {what}", "name a registry root, a model's folder or a version's folder")
+        if os.path.lexists(folder):
+            raise CkptkitError(f"{shown} is not a folder", _PLACES)
+        raise NotFoundError(f"{shown} does not exist", _PLACES)
     if registry.is_version(folder):
         parent = folder.parent
         events = _saved(registry.read_model(parent)) if (parent / registry.HISTORY).is_dir() else {}
@@ -150,6 +175,9 @@ def _add(scope: _Scope, path: Path, shown: str, *, deep: bool) -> None:
         raise CkptkitError(
             f"no model version found in {shown}", "name a registry root, such as runs, or save a version first"
         )
+
+
+_PLACES = "name a registry root, a model's folder or a version's folder"
 
 
 def _add_root(scope: _Scope, root: Path, shown: str, *, deep: bool) -> None:
@@ -276,62 +304,20 @@ def _sorted(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _stale(root: Path, models: Sequence[Model], results: Mapping[Path, _Result]) -> dict[str, str]:
-    """Why a derived file of a registry is not what folders and events give, by the file's name."""
-    path = root / registry.INDEX
-    if not models and not os.path.lexists(path):
-        return {}
-    try:
-        stored = documents.load_json(disk.read_regular(path))
-    except FormatError as error:
-        return {registry.INDEX: error.message if os.path.lexists(path) else "is missing"}
-    if not isinstance(stored, dict) or stored.get("schema") != index.SCHEMA:
-        return {registry.INDEX: f"is not of the format {index.SCHEMA}"}
-    built = {"schema": index.SCHEMA, "models": {model.name: _described(model, results) for model in models}}
-    excused = {model.name: _excused(model, results) for model in models}
-    try:
-        same = _comparable(stored, excused) == _comparable(built, excused)
-    except (AttributeError, KeyError, TypeError):
-        return {registry.INDEX: "is not of its form"}
-    if not same:
-        return {registry.INDEX: "is not what folders and events say"}
-    if any(excused.values()):
-        return {}
-    try:
-        text = disk.read_regular(root / registry.README)
-    except FormatError as error:
-        return {registry.README: error.message if os.path.lexists(root / registry.README) else "is missing"}
-    return {} if text == index.readme(built).encode() else {registry.README: "is not what folders and events say"}
-
-
-def _described(model: Model, results: Mapping[Path, _Result]) -> dict[str, Any]:
-    """A model's part of the index, from what was read already."""
-    return index.describe(dataclasses.replace(model, versions=())) | {
-        "last": model.last,
-        "versions": {version: results[model.path / version].summary for version in model.versions},
+    """Why a derived file of a registry is not what was read; see ``index.stale``."""
+    found = {
+        model.name: {name: results[Path(os.path.realpath(model.path / name))] for name in model.versions}
+        for model in models
     }
+    return index.stale(
+        root,
+        models,
+        {name: {version: result.summary for version, result in part.items()} for name, part in found.items()},
+        {name: [version for version, result in part.items() if _is_damaged(result)] for name, part in found.items()},
+    )
 
 
-def _excused(model: Model, results: Mapping[Path, _Result]) -> set[str]:
-    """The versions of which an index may say anything, as another finding tells what is wrong; "" is all of them."""
-    saved = set(model.saved)
-    broken = {
-        version
-        for version in model.versions
-        if any(
-            finding.severity == "error" and finding.code.startswith(("CK1", "CK2", "CK9"))
-            for finding in results[model.path / version].findings
-        )
-    }
-    return broken | (saved ^ set(model.versions)) | ({""} if model.broken else set())
-
-
-def _comparable(stored: Mapping[str, Any], excused: Mapping[str, set[str]]) -> dict[str, Any]:
-    """An index without what it says of versions that are excused."""
-    out = {}
-    for name, part in stored["models"].items():
-        without = excused.get(name, set())
-        if "" in without:
-            continue
-        kept = {version: line for version, line in part["versions"].items() if version not in without}
-        out[name] = part | {"versions": kept} | ({"last": None} if without else {})
-    return out
+def _is_damaged(result: _Result) -> bool:
+    return any(
+        finding.severity == "error" and finding.code.startswith(("CK1", "CK2", "CK9")) for finding in result.findings
+    )

@@ -46,9 +46,14 @@ def index(root: str | os.PathLike[str] | None = None) -> Rebuilt:
     if not _is_registry(home):
         raise NotFoundError(f"no registry at {home}", "name its root with --root DIR, or save a version first")
     registry.open_root(home)
+    known = derived.load(home)
+    sound = {
+        name: registry.verified(home / name, derived.unrecorded(known, home / name), anew=True)
+        for name in known["models"]
+    }
     try:
         with registry.locked(home):
-            return _rebuild(home)
+            return _rebuild(home, sound)
     except OSError as error:
         raise CkptkitError(f"the registry root {home} cannot be written: {disk.reason(error)}") from error
 
@@ -60,9 +65,12 @@ def _is_registry(root: Path) -> bool:
     return (root / registry.HOME).is_dir() or next(registry.models(root), None) is not None
 
 
-def _rebuild(root: Path) -> Rebuilt:
+def _rebuild(root: Path, sound: Mapping[str, Mapping[str, str]]) -> Rebuilt:
     taken_in = [
-        f"{event.model}/{event.version}" for model in registry.models(root) for event in registry.take_in(model)
+        f"{event.model}/{event.version}"
+        for model in registry.models(root)
+        for event in registry.take_in(model, sound.get(model.name, {}))
+        if event.kind == "saved"
     ]
     made = derived.build(root)
     before = _contents(root)

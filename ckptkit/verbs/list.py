@@ -3,7 +3,6 @@
 import builtins
 import math
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,8 @@ class Table:
     """Versions as rows of plain values, in the order asked for; None where a version does not have the value.
 
     ``refs`` are the versions' references, one a row; ``unreadable`` says of each version whose record cannot be read
-    why; ``left_out`` are the metrics that the default columns have no room for.
+    why; ``left_out`` are the metrics that the default columns have no room for; ``spare`` are those of the default
+    columns that a narrow terminal can do without, in the order in which they go.
     """
 
     columns: tuple[str, ...]
@@ -29,6 +29,7 @@ class Table:
     refs: tuple[str, ...]
     unreadable: Mapping[str, str]
     left_out: tuple[str, ...]
+    spare: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +75,14 @@ def list(
     chosen = _chosen(everything, columns) if columns else _default(metrics)
     if sort is not None:
         lines = _sorted(lines, sort, _column(everything, sort.removeprefix("-")))
+    rows = tuple(tuple(value(line) for value in chosen.values()) for line in lines)
     return Table(
         columns=tuple(chosen),
-        rows=tuple(tuple(value(line) for value in chosen.values()) for line in lines),
+        rows=rows,
         refs=tuple(line.ref for line in lines),
         unreadable={line.ref: line.summary["unreadable"] for line in everything if "unreadable" in line.summary},
         left_out=() if columns else tuple(metrics[METRICS:]),
+        spare=() if columns else _spare(tuple(chosen), rows, sort or ""),
     )
 
 
@@ -88,7 +91,7 @@ def versions(
 ) -> builtins.list[registry.Version]:
     """The versions of a registry, or of one model, by model and number, oldest first.
 
-    A version without a readable SHA256SUMS has no digest to be known by: it is left out with a warning.
+    A version without a readable SHA256SUMS has no digest to be known by and is left out; ``list`` says why.
 
     Args:
         model: only this registered model.
@@ -98,13 +101,11 @@ def versions(
         NotFoundError: there is no such registry or model.
     """
     home = registry.default_root(root, Path.cwd())
-    found = []
-    for line in _lines(home, model):
-        if line.summary["digest"] is None:
-            warnings.warn(f"{line.ref} is left out: {line.summary['unreadable']}", stacklevel=2)
-        else:
-            found.append(registry.Version(ref=line.ref, path=home / line.ref, digest=line.summary["digest"]))
-    return found
+    return [
+        registry.Version(ref=line.ref, path=home / line.ref, digest=line.summary["digest"])
+        for line in _lines(home, model)
+        if line.summary["digest"] is not None
+    ]
 
 
 def _lines(root: Path, model: str | None) -> Iterator[_Line]:
@@ -152,14 +153,25 @@ def _keys(lines: Iterable[_Line], part: str) -> builtins.list[str]:
     return builtins.list(dict.fromkeys(key for line in lines for key in line.summary.get(part, {})))
 
 
+_BEFORE, _AFTER = ("version", "aliases", "created", "seed"), ("size", "message")
+
+
 def _default(metrics: Sequence[str]) -> dict[str, _Value]:
-    before, after = ("version", "aliases", "created", "seed"), ("size", "message")
-    named = {f"metric:{key}" if key in {*before, *after} else key: key for key in metrics[:METRICS]}
+    named = {f"metric:{key}" if key in {*_BEFORE, *_AFTER} else key: key for key in metrics[:METRICS]}
     return {
-        **{name: _OWN[name] for name in before},
+        **{name: _OWN[name] for name in _BEFORE},
         **{name: _held("metrics", key) for name, key in named.items()},
-        **{name: _OWN[name] for name in after},
+        **{name: _OWN[name] for name in _AFTER},
     }
+
+
+def _spare(columns: Sequence[str], rows: Sequence[Sequence[Any]], sort: str) -> tuple[str, ...]:
+    """Of the default columns those that are empty in all rows, then the metrics from the right, but not ``sort``."""
+    empty = [name for at, name in enumerate(columns) if rows and all(row[at] is None or row[at] == () for row in rows)]
+    shown = sort.removeprefix("-").removeprefix("metric:")
+    metrics = [name for name in reversed(columns) if name not in {*_BEFORE, *_AFTER}]
+    metrics = [name for name in metrics if not f"/{name}".endswith(f"/{shown}")]
+    return tuple(dict.fromkeys((*empty, *metrics)))
 
 
 def _chosen(lines: Sequence[_Line], columns: Sequence[str]) -> dict[str, _Value]:

@@ -4,7 +4,6 @@ import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from ckptkit import (
     state_dict,
     templates,
     weights,
+    words,
 )
 from ckptkit.capture import data, files, intake, observation, parents
 from ckptkit.capture.intake import Guard, Intake, Request
@@ -46,6 +46,7 @@ class _Work:
     guard: Guard
     model: str
     root: Path
+    cwd: Path
     now: observation.Moment
     progress: hashing.Progress | None
 
@@ -66,12 +67,12 @@ def save(
     """
     if _are_paths(request.weights):
         return _in_words(lambda: _save_files(request, progress, expect))
-    named = state_dict.collect(request.weights)
     try:
-        return _in_words(lambda: _save_memory(request, named, progress))
-    except CkptkitError as error:
-        kept = _rescue(named)
-        raise CkptkitError(f"{error.message}; {kept}", error.hint) from error
+        return _in_words(lambda: _save_memory(request, progress))
+    except Exception as error:
+        kept = _rescue(request.weights)
+        hint = error.hint if isinstance(error, CkptkitError) else ""
+        raise CkptkitError(f"{disk.reason(error)}; {kept}", hint) from error
 
 
 def _are_paths(given: object) -> bool:
@@ -88,39 +89,39 @@ def _in_words(work: Callable[[], T]) -> T:
         ) from error
 
 
-def _rescue(named: Mapping[str, Any]) -> str:
+def _rescue(weights: object) -> str:
     try:
-        return f"the weights are kept in ./{state_dict.rescue(named, f'{datetime.now(UTC):%Y%m%dT%H%M%SZ}')}"
-    except CkptkitError as error:
-        return f"the weights could not be kept: {error.message}"
-    except OSError as error:
+        return f"the weights are kept in ./{state_dict.rescue(weights)}"
+    except Exception as error:  # noqa: BLE001 - whatever else happens, the first fault is told
         return f"the weights could not be kept: {disk.reason(error)}"
 
 
 def _save_files(request: Request, progress: hashing.Progress | None, expect: Callable[[int], None] | None) -> Saved:
     if not request.paths:
         raise CkptkitError("no weights were given", "give the file or folder that the training wrote")
+    root = registry.default_root(request.root, _cwd(request))
+    _refuse_nested(request.paths, root, "the weights")
+    if request.move:
+        _refuse_published(request.paths, root)
     strict = not request.from_training
-    _refuse_nested(request.paths, registry.default_root(request.root, Path.cwd()), "the weights")
     found = files.place(request.paths, rename=request.rename, exclude=request.exclude, strict=strict)
-    modified = max(file.modified for file in found.files)
-    work = _begin(request, modified, progress)
+    work = _begin(request, root, found.written, progress)
+    body = work.guard.take("card", None, _body, found.readme)
     if expect:
         expect(sum(file.bytes for file in found.files))
 
     def stage_weights(stage: checkpoint.Stage) -> list[WeightsFile]:
         _require_space(work, found.files)
-        staged = [_stage_file(work, stage, file, move=request.move) for file in found.files]
-        if request.move and found.readme:
+        if request.move and found.readme and body is not None:
             stage.claim(found.readme)
-        return staged
+        return [_stage_file(work, stage, file, move=request.move and file.inside) for file in found.files]
 
-    body = work.guard.take("card", None, _body, found.readme)
-    return _finish(work, stage_weights, body, modified)
+    return _finish(work, stage_weights, body, found.written)
 
 
-def _save_memory(request: Request, named: Mapping[str, Any], progress: hashing.Progress | None) -> Saved:
-    work = _begin(request, None, progress)
+def _save_memory(request: Request, progress: hashing.Progress | None) -> Saved:
+    named = state_dict.collect(request.weights)
+    work = _begin(request, registry.default_root(request.root, _cwd(request)), None, progress)
 
     def stage_weights(stage: checkpoint.Stage) -> list[WeightsFile]:
         written = stage.home / "model.safetensors"
@@ -132,13 +133,25 @@ def _save_memory(request: Request, named: Mapping[str, Any], progress: hashing.P
     return _finish(work, stage_weights, None, None)
 
 
-def _begin(request: Request, modified: float | None, progress: hashing.Progress | None) -> _Work:
+def _cwd(request: Request) -> Path:
+    """The working directory; where it is gone, a named root still takes a save of absolute paths."""
+    try:
+        return Path.cwd()
+    except OSError as error:
+        if request.root is None or not Path(request.root).is_absolute():
+            raise CkptkitError("the working directory is gone", "name an absolute root") from error
+        return Path(request.root).parent
+
+
+def _begin(request: Request, root: Path, written: float | None, progress: hashing.Progress | None) -> _Work:
+    cwd = _cwd(request)
     return _Work(
         request=request,
         guard=Guard(strict=not request.from_training),
         model=names.require_model(request.model),
-        root=registry.default_root(request.root, Path.cwd()),
-        now=observation.moment(from_training=request.from_training, modified=modified, cwd=Path.cwd()),
+        root=root,
+        cwd=cwd,
+        now=observation.moment(from_training=request.from_training, modified=written, cwd=cwd),
         progress=progress,
     )
 
@@ -147,13 +160,13 @@ def _finish(
     work: _Work,
     stage_weights: Callable[[checkpoint.Stage], list[WeightsFile]],
     body: str | None,
-    modified: float | None,
+    written: float | None,
 ) -> Saved:
     request, guard = work.request, work.guard
     given = intake.read(request, guard, work.now.project)
     known = _known(work)
     made_from = guard.each("parents", request.parents, lambda item: _parent(item, work, known))
-    aliases = guard.each("aliases", given.aliases, lambda alias: _unlike(alias, work, known))
+    aliases = _aliases(work, given.aliases, known)
     seen = observation.observe(
         work.now,
         exclude=[work.root, *request.paths, *request.data_paths],
@@ -162,7 +175,7 @@ def _finish(
     )
     datasets = _datasets(work)
     registry.open_root(work.root)
-    with registry.open_stage(work.root) as stage:
+    with registry.open_stage(work.root, work.root / work.model) as stage:
         staged = stage_weights(stage)
         parts = Parts(
             model=work.model,
@@ -173,13 +186,13 @@ def _finish(
             parents=made_from,
             files=staged,
             config_sha256=_stage_records(stage, given, seen, datasets),
-            modified=modified,
+            modified=written,
             unknown=guard.unknown,
         )
         version = _publish(work, stage, parts, aliases, body)
         if request.move:
             tops = [path for path in request.paths if path.is_dir() and not path.is_symlink()]
-            guard.warnings += [f"not moved: {words}" for words in stage.remove_sources(tops)]
+            guard.warnings += [f"not moved: {which}" for which in stage.remove_sources(tops)]
     return Saved(version=version, warnings=tuple(guard.warnings))
 
 
@@ -193,12 +206,28 @@ def _known(work: _Work) -> dict[str, Any]:
 
 
 def _parent(given: object, work: _Work, known: Mapping[str, Any]) -> Parent:
-    return parents.read(given, root=work.root, index=known, project=work.now.project, cwd=Path.cwd())
+    return parents.read(given, root=work.root, index=known, project=work.now.project, cwd=work.cwd)
 
 
-def _unlike(alias: str, work: _Work, known: Mapping[str, Any]) -> str:
-    names.require_unlike(alias, known["models"].get(work.model, {}).get("aliases", {}), "alias")
-    return alias
+def _aliases(work: _Work, given: Sequence[str], known: Mapping[str, Any]) -> tuple[str, ...]:
+    others = [*known["models"].get(work.model, {}).get("aliases", {}), *given]
+
+    def unlike(alias: str) -> str:
+        names.require_unlike(alias, others, "alias")
+        return alias
+
+    return work.guard.each("aliases", given, unlike)
+
+
+def _refuse_published(paths: Sequence[Path], root: Path) -> None:
+    """Refuse to move what a version holds, here or in another registry: versions are immutable."""
+    for path in paths:
+        real = path.resolve()
+        holders = [folder for folder in (real, *real.parents) if checkpoint.is_whole(folder)]
+        if holders or root.resolve() in real.parents:
+            raise CkptkitError(
+                f"{path} cannot be moved: it is part of {holders[0] if holders else root}", "leave out --move"
+            )
 
 
 def _refuse_nested(paths: Sequence[Path], root: Path, what: str) -> None:
@@ -213,9 +242,10 @@ def _body(readme: Path | None) -> str | None:
     if readme is None:
         return None
     try:
-        return disk.read_regular(readme, disk.CONFIG_LIMIT).decode("utf-8", "backslashreplace")
-    except FormatError as error:
-        raise CkptkitError(f"{readme} {error.message}", "it would become part of the card") from error
+        return disk.read_regular(readme, disk.CONFIG_LIMIT).decode()
+    except (FormatError, UnicodeDecodeError) as error:
+        why = error.message if isinstance(error, FormatError) else "is not UTF-8 text"
+        raise CkptkitError(f"{readme} {why}", "mend it, or leave it out with --exclude README.md") from error
 
 
 def _datasets(work: _Work) -> list[data.Observation]:
@@ -265,19 +295,12 @@ def _require_space(work: _Work, found: Sequence[files.Placed]) -> None:
     free = shutil.disk_usage(work.root).free
     if needed > free:
         hint = "free some space, or give another --root DIR" if work.request.move else "use --move, or free some space"
-        raise CkptkitError(f"{work.root} needs {_size(needed)}, {_size(free)} free", hint)
+        raise CkptkitError(f"{work.root} needs {words.size(needed)}, {words.size(free)} free", hint)
 
 
 def _is_linkable(path: Path, device: int) -> bool:
     status = path.lstat()
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_dev == device
-
-
-_GB = 1e9
-
-
-def _size(count: int) -> str:
-    return f"{count / _GB:.1f} GB" if count >= _GB else f"{count / 1e6:.1f} MB"
 
 
 def _stage_file(work: _Work, stage: checkpoint.Stage, file: files.Placed, *, move: bool) -> WeightsFile:
@@ -322,16 +345,20 @@ def _publish(
         return digest
 
     folder = work.root / work.model
+    missing = index.unrecorded(index.load(work.root), folder)
+    sound = registry.verified(folder, missing)  # it hashes, so it is done before others have to wait
     with registry.locked(work.root):
+        if missing:
+            registry.take_in(registry.read_model(folder), sound)
         known = index.load(work.root)
         entry = index.entry(known, folder)
-        if any(summary["event"] is None for summary in entry["versions"].values()):
-            registry.take_in(registry.read_model(folder))
-            entry = index.describe(registry.read_model(folder))
         following = {alias: entry["heads"].get(alias) for alias in aliases}
-        version, events = registry.publish(stage, folder, last=entry["last"], finish=finish, aliases=following)
+        version, events, warnings = registry.publish(
+            stage, folder, last=entry["last"], finish=finish, aliases=following
+        )
+        work.guard.warnings += warnings
         try:
             index.write(work.root, index.add(known, folder, entry, version, events))
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - the version is published, and what is derived comes again
             work.guard.warnings.append(f"the index could not be written ({disk.reason(error)}): run `ckptkit index`")
     return version

@@ -313,6 +313,28 @@ def test_large_untracked_files_are_listed_and_not_opened(repo: Path, monkeypatch
     assert patch.count(b"diff --git") == 2
 
 
+def test_large_tracked_files_leave_room_for_the_text(repo: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        (repo / f"{number}.bin").write_bytes(os.urandom(9_000_000))
+    (repo / "gone.bin").write_bytes(os.urandom(20_000_001))
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "large")
+    for number in range(4):
+        (repo / f"{number}.bin").write_bytes(os.urandom(9_000_000))
+    (repo / "gone.bin").unlink()
+    modify(repo)
+    repository, patch, unknown = observe(repo)
+    assert "code.repository.patch" not in unknown
+    assert b"+train.py line seven" in patch
+    why = "changed tracked files are over 20 MB together"
+    assert repository.omitted == (
+        Omitted(path="2.bin", bytes=9_000_000, reason=why),
+        Omitted(path="3.bin", bytes=9_000_000, reason=why),
+        Omitted(path="gone.bin", bytes=None, reason=why),
+    )
+    assert applied(repo, repository, patch, tmp_path / "clone") == repository.tree
+
+
 def test_the_limits_are_those_of_the_documentation(repo: Path) -> None:
     (repo / "large").write_bytes(b"x" * 1_000_001)
     (repo / "fits").write_bytes(b"x" * 1_000_000)

@@ -442,9 +442,23 @@ SEEDS: dict[str, tuple[dict[str, object], object]] = {
 @pytest.mark.parametrize("case", SEEDS)
 def test_seed(case: str) -> None:
     given_, expected = SEEDS[case]
-    found, unknown = resolve(given_)
-    assert found.seed == expected
-    assert ("config.seed" in unknown) == (expected is None)
+    assert resolve(given_)[0].seed == expected
+
+
+def test_what_can_be_used_beside_a_file_that_cannot_is_kept(tmp_path: Path) -> None:
+    sources = [tmp_path / "gone.yaml", {"lr": 0.1, "seed": 7}, file(tmp_path / "list.yaml", "- a\n"), {"lr": 0.2}]
+    unknown: dict[str, str] = {}
+    found = config.resolve(sources, project=tmp_path, strict=False, unknown=unknown)
+    assert (found.values, found.seed) == ({"lr": 0.2, "seed": 7}, 7)
+    assert found.text == b"lr: 0.2\nseed: 7\n"
+    assert list(unknown) == ["config.values"]
+    assert "gone.yaml cannot be read" in unknown["config.values"]
+    assert "list.yaml holds a list" in unknown["config.values"]
+    with pytest.raises(CkptkitError, match="gone"):
+        config.resolve(sources, project=tmp_path, strict=True, unknown={})
+    nothing = config.resolve(sources[:1], project=tmp_path, strict=False, unknown=unknown)
+    assert nothing == config.Resolved(values=None, text=None, seed=None)
+    assert "gone.yaml" in unknown["config.values"]
 
 
 def test_a_callable_is_never_called() -> None:

@@ -12,7 +12,7 @@ from ckptkit import hashing
 from ckptkit.capture import data
 from ckptkit.errors import CkptkitError
 from ckptkit.hash_cache import Cache
-from ckptkit.record import ANOTHER_PROCESS, Dataset
+from ckptkit.record import ANOTHER_PROCESS, NO_START, Dataset
 
 
 def observe(
@@ -64,7 +64,7 @@ def test_a_folder(tmp_path: Path) -> None:
     (folder / "a").mkdir(parents=True)
     (folder / "a" / "1.bin").write_bytes(b"one")
     (folder / "0.bin").write_bytes(b"zero")
-    found, unknown = observe(os.fspath(folder), tmp_path / "elsewhere", started=None)
+    found, unknown = observe(os.fspath(folder), tmp_path / "elsewhere", started=None, observed="at save")
     assert found.manifest == hashing.tree(folder).text
     assert found.dataset.digest == f"sha256:{hashlib.sha256(found.manifest).hexdigest()}"
     kept = found.dataset
@@ -91,6 +91,11 @@ def test_home_is_written_as_a_tilde(private_home: Path, tmp_path: Path) -> None:
         assert (kept.path, kept.outside) == ("~/x.csv", False)
 
 
+WHERE = "data.train.changed_during_run"
+NOT_NOTED = "the state of the data when the run began was not noted"
+METADATA = "its metadata changed while it ran; whether its content did is not known"
+
+
 def test_files_written_after_the_start_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
@@ -99,12 +104,39 @@ def test_files_written_after_the_start_are_named(tmp_path: Path) -> None:
     time.sleep(0.05)
     (folder / "new").write_bytes(b"x")
     (folder / "dated").write_bytes(b"x")
-    os.utime(folder / "dated", (1, 1))  # the mtime can be set, the ctime tells
+    os.utime(folder / "dated", (1, 1))
     found, unknown = observe(folder, tmp_path, started=started)
-    assert found.dataset.changed_during_run == ("dated", "new")
+    assert found.dataset.changed_during_run == ("new",)
     assert unknown == {}
     assert observe(folder / "new", tmp_path, started=started)[0].dataset.changed_during_run == ("data/new",)
-    assert observe(folder / "old", tmp_path, started=started)[0].dataset.changed_during_run is None
+    found, unknown = observe(folder / "old", tmp_path, started=started)
+    assert (found.dataset.changed_during_run, unknown) == (None, {WHERE: NOT_NOTED})
+    found, unknown = observe(folder / "dated", tmp_path, started=started)
+    assert (found.dataset.changed_during_run, unknown) == (None, {WHERE: METADATA})
+
+
+@pytest.mark.parametrize("touch", ["mode", "hard link", "name"])
+def test_what_leaves_the_content_alone_is_no_change(tmp_path: Path, touch: str) -> None:
+    path = tmp_path / "data" / "x"
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    started = path.stat().st_ctime
+    time.sleep(0.05)
+    if touch == "mode":
+        path.chmod(0o400)
+    elif touch == "hard link":
+        (tmp_path / "other").hardlink_to(path)
+    else:
+        path.rename(path.with_name("y"))
+    for value in (path.parent, next(path.parent.iterdir())):
+        found, unknown = observe(value, tmp_path, started=started)
+        assert (found.dataset.changed_during_run, unknown) == (None, {WHERE: METADATA})
+
+
+def test_without_the_start_of_the_process_nothing_is_said_about_changes(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"x")
+    found, unknown = observe(tmp_path / "x", tmp_path, started=None)
+    assert (found.dataset.changed_during_run, unknown) == (None, {WHERE: NO_START})
 
 
 @pytest.mark.parametrize(
@@ -162,7 +194,7 @@ def test_remote(url: str) -> None:
 
 
 def test_what_is_recorded_of_an_object() -> None:
-    found, unknown = observe(np.zeros((2, 3), np.int16), started=None)
+    found, unknown = observe(np.zeros((2, 3), np.int16), started=None, observed="at save")
     kept = found.dataset
     assert (kept.kind, kept.path, kept.files, kept.manifest, kept.bytes) == ("memory", None, None, None, 12)
     assert kept.source == {"type": "numpy.ndarray", "shape": [2, 3], "dtype": "int16"}

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ckptkit import documents
 from ckptkit.capture import metrics
 from ckptkit.errors import CkptkitError
 
@@ -55,7 +56,30 @@ def test_slices() -> None:
     }
 
 
-@pytest.mark.parametrize("bad", ["high", None, True, [1, 2], np.arange(3), {"value": "x"}, {"value": 1, "n": 1.5}])
+class Level(int):
+    pass
+
+
+class Broken:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+def test_whole_numbers_up_to_what_a_float_holds_are_kept() -> None:
+    found = read({"a": 2**64, "b": Level(3), "c": -(10**300)})
+    assert found == {"a": 2**64, "b": 3, "c": -(10**300)}
+    assert documents.load_json(documents.dump_json(found)) == found
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *("high", None, True, [1, 2], np.arange(3), {"value": "x"}, {"value": 1, "n": 1.5}),
+        *(1j, np.complex64(1), np.array([1j]), 10**400, -(10**5000), Level(10**5000), {"value": 1, "n": 10**5000}),
+        *(Broken(), {"value": 1, "ci": [0, 10**5000]}, {"value": 1, "slices": {"s": {"a": 10**5000}}}),
+    ],
+    ids=map(str, range(17)),  # some have no repr
+)
 def test_what_is_no_metric(bad: Any) -> None:
     with pytest.raises(CkptkitError, match=r"metrics\.a"):
         metrics.read({"a": bad})
@@ -77,7 +101,7 @@ def test_parse(text: str, pair: tuple[str, Any]) -> None:
     assert metrics.parse(text) == pair
 
 
-@pytest.mark.parametrize("text", ["a", "=1", "a=", "a=high", "/=1"])
+@pytest.mark.parametrize("text", ["a", "=1", "a=", "a=high", "/=1", "a=1e999", "a=" + "9" * 400])
 def test_parse_refuses(text: str) -> None:
     with pytest.raises(CkptkitError, match="is no metric"):
         metrics.parse(text)

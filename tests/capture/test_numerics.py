@@ -28,7 +28,9 @@ roots = {{name.partition(".")[0] for name in set(sys.modules) - before}}
 assert not roots & {{"torch", "jax", "numpy", "sklearn", "tensorflow"}}, roots
 """
 
-Found = tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any], dict[str, str]]
+NOTHING = "none of the numerical libraries that are known was loaded"
+
+Found = tuple[Any, dict[str, Any], dict[str, Any], dict[str, Any], dict[str, str]]
 
 
 def child(body: str, **env: str) -> Found:
@@ -62,16 +64,23 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., types.ModuleType]
 
 def test_a_bare_process_knows_its_threads_and_hash_seed() -> None:
     effective, flags, determinism, threads, unknown = child("", PYTHONHASHSEED="0", OMP_NUM_THREADS="3")
-    assert (effective, flags, unknown) == ({}, {}, {})
+    assert (effective, flags) == (None, {})
+    assert unknown == {"compute.precision.effective": NOTHING}
     assert determinism == {"PYTHONHASHSEED": "0", "hash_randomization": False, "flush_to_zero": False}
     assert threads == {"OMP_NUM_THREADS": "3", "usable_cpus": len(os.sched_getaffinity(0)), "pools": {}}
 
 
+def test_numpy_alone_computes_in_float64() -> None:
+    effective, flags, _, _, unknown = child("import numpy")
+    assert (effective, flags, unknown) == ({"numpy.default_dtype": "float64"}, {}, {})
+
+
 def test_sklearn_and_blas() -> None:
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
-    _, flags, _, threads, unknown = child(
+    effective, flags, _, threads, unknown = child(
         "import sklearn; sklearn.set_config(assume_finite=True)", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"
     )
+    assert effective == {"numpy.default_dtype": "float64"}
     assert flags["sklearn.get_config"]["assume_finite"] is True
     assert threads["OPENBLAS_NUM_THREADS"] == "1"
     assert 1 in {count for name, count in threads["pools"].items() if name.startswith(("openblas", "openmp"))}
@@ -173,6 +182,7 @@ def test_tf32_on_a_gpu_in_use(
         monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", override)
     a_gpu(stand_in, capability, **switches)
     found = numerics({})
+    assert found.effective is not None
     assert tuple(found.effective[f"torch.{name}"] for name in ("matmul", "conv", "rnn")) == effective
     assert found.flags["torch.backends.cuda.preferred_blas_library"] == "cublaslt"
 
@@ -244,9 +254,10 @@ def test_modules_marked_as_missing_are_not_loaded(
 ) -> None:
     stand_in("numpy_of_this_test")
     monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "numpy", None)
     unknown: dict[str, str] = {}
     found = numerics(unknown)
-    assert (found.effective, found.flags, unknown) == ({}, {}, {})
+    assert (found.effective, found.flags, unknown) == (None, {}, {"compute.precision.effective": NOTHING})
 
 
 def test_odd_answers_become_plain_values(stand_in: Callable[..., types.ModuleType]) -> None:

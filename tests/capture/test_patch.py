@@ -42,11 +42,11 @@ def test_files_with_a_secret_elsewhere_are_left_out(repo: Path, tmp_path: Path) 
     (repo / "turned.py").unlink()
     (repo / "turned.py").symlink_to("train.py")
     body = "\n".join(hashlib.sha256(bytes([number])).hexdigest() for number in range(5))
-    (repo / "key.pem").write_text(f"-----BEGIN RSA PRIVATE KEY-----\n{body}\n-----END RSA PRIVATE KEY-----\n")
+    (repo / "key.txt").write_text(f"-----BEGIN RSA PRIVATE KEY-----\n{body}\n-----END RSA PRIVATE KEY-----\n")
     modify(repo)
     repository, patch, _ = observe(repo)
     omitted = {each.path: each.reason for each in repository.omitted}
-    names = [odd, "context.py", "gone.py", "turned.py", "key.pem"]
+    names = [odd, "context.py", "gone.py", "turned.py", "key.txt"]
     assert omitted == dict.fromkeys(names, "left out: holds a secret")
     assert {each.path: each.bytes for each in repository.omitted}["gone.py"] is None
     assert TOKEN.encode() not in patch
@@ -56,10 +56,102 @@ def test_files_with_a_secret_elsewhere_are_left_out(repo: Path, tmp_path: Path) 
 
 
 def test_all_that_changed_may_be_secret(repo: Path) -> None:
-    (repo / "key.pem").write_text("-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n")
+    (repo / "key.txt").write_text("-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n")
     repository, patch, _ = observe(repo)
     assert (repository.dirty, repository.patch, patch) == (True, None, b"")
     assert repository.tree != git(repo, "rev-parse", "HEAD^{tree}")
+
+
+UNTOUCHED = """
+token = tokenizer.encode(x)
+password = getpass.getpass("Password: ")
+password = input("Password: ", "x")
+secret = os.environ["X"]
+api_key = os.environ.get("API_KEY", "")
+api_key: "SecretStr" = None
+client = Client(token=token, secret=secret, key=lambda x: x, pad_token="<pad>", max_tokens=5)
+columns = ["password", "secret"]
+headers = {"Authorization": f"Bearer {token}"}
+PASSWORD = "password"
+if password == "": pass
+"""
+REDACTED = """
+password = "{}"
+def connect(password: str = '{}', port=1):
+os.environ["API_KEY"] = "{}"
+login(api_key="{}", key="x")
+headers = {{"Authorization": "{}", "x": "y"}}
+self.secret_key = b"{}"
+"""
+MARKS = [f"<redacted:{kind}>" for kind in ("password", "password", "api-key", "api-key", "authorization", "secret")]
+
+
+def test_literals_assigned_to_a_secrets_name_are_redacted(repo: Path, tmp_path: Path) -> None:
+    before = (repo / "train.py").read_text()
+    (repo / "train.py").write_text(f"{UNTOUCHED}{REDACTED.format(*['hunter2'] * 6)}{before}")
+    (repo / "ordinary.py").write_text(UNTOUCHED)
+    (repo / "a.ipynb").write_text('"password = \\"hunter2\\"\\n",\n"p = getpass(\\"Password: \\")\\n"\n')
+    (repo / "a.yaml").write_text(
+        "password: hunter2 too # x\r\napi_key: ${oc.env:KEY}\ntokenizer: bert\n# db password: hunter2\n"
+    )
+    (repo / "run.sh").write_text("API_KEY=hunter2 python x --password=$PASSWORD\nexport PASSWORD=$(cat x)\n")
+    repository, patch, _ = observe(repo)
+    assert b"hunter2" not in patch
+    reasons = {each.path: each.reason for each in repository.omitted}
+    assert reasons == dict.fromkeys(["a.ipynb", "a.yaml", "run.sh", "train.py"], "redacted: holds a secret")
+    applied(repo, repository, patch, tmp_path / "clone")
+    names = ("train.py", "ordinary.py", "a.ipynb", "a.yaml", "run.sh")
+    kept = {name: (tmp_path / "clone" / name).read_bytes().decode() for name in names}
+    assert kept["train.py"] == f"{UNTOUCHED}{REDACTED.format(*MARKS)}{before}"
+    assert kept["ordinary.py"] == UNTOUCHED
+    assert kept["a.ipynb"].splitlines()[0] == '"password = \\"<redacted:password>\\"\\n",'
+    assert kept["a.yaml"] == (
+        "password: <redacted:password> # x\r\napi_key: ${oc.env:KEY}\ntokenizer: bert\n"
+        "# db password: <redacted:password>\n"
+    )
+    assert kept["run.sh"].startswith("API_KEY=<redacted:api-key> python x --password=$PASSWORD\nexport PASSWORD=$(cat")
+
+
+def test_an_old_password_around_a_change_keeps_nothing_out(repo: Path, tmp_path: Path) -> None:
+    (repo / "old.py").write_text('password = "hunter2"\nsecret = "hunter2"\n')
+    git(repo, "commit", "-qam", "a test")
+    (repo / "old.py").write_text('password = "hunter2"\nx = 1\n')
+    repository, patch, _ = observe(repo)
+    assert repository.omitted == ()
+    assert applied(repo, repository, patch, tmp_path / "clone") == repository.tree
+
+
+def test_files_that_are_there_for_secrets_are_left_out_until_they_are_committed(repo: Path) -> None:
+    names = [".env", ".env.local", "conf/prod.env", "id_rsa.old", "key.pem", "staged.env"]
+    (repo / "conf").mkdir()
+    for name in [*names, "environment.py"]:
+        (repo / name).write_text("DB_PASSWORD=hunter2supersecret\n")
+    git(repo, "add", "-f", "staged.env")
+    repository, patch, _ = observe(repo)
+    assert {each.path: each.reason for each in repository.omitted} == dict.fromkeys(names, "may hold secrets")
+    assert patch.count(b"diff --git") == 1
+    git(repo, "add", "-f", ".env")
+    git(repo, "commit", "-qm", "on purpose")
+    (repo / ".env").write_text("DB_PASSWORD=hunter2supersecret\nAPI_KEY=abc def\nLR=1\n")
+    repository, patch, _ = observe(repo)
+    assert {each.path: each.reason for each in repository.omitted}[".env"] == "redacted: holds a secret"
+    assert b"+API_KEY=<redacted:api-key>\n+LR=1\n" in patch
+
+
+def test_a_token_in_a_files_name(repo: Path) -> None:
+    (repo / f"log {TOKEN}.txt").write_text("x")
+    (repo / f"{TOKEN}.bin").write_bytes(bytes(range(256)))
+    (repo / f"large {TOKEN}").write_bytes(b"x" * 1_000_001)
+    modify(repo)
+    repository, patch, _ = observe(repo)
+    assert TOKEN.encode() not in patch
+    assert patch.count(b"diff --git") == 1
+    why = "left out: its name holds a secret"
+    assert {each.path: (each.bytes, each.reason) for each in repository.omitted} == {
+        "log <redacted:huggingface>.txt": (1, why),
+        "<redacted:huggingface>.bin": (256, why),
+        "large <redacted:huggingface>": (1_000_001, "over 1 MB"),
+    }
 
 
 def test_pointers_of_large_file_storage_are_told(repo: Path, home: Path) -> None:

@@ -17,7 +17,8 @@ os.environ["OMP_NUM_THREADS"] = "7"
 from ckptkit.capture import process
 unknown = {}
 found = process.process(pathlib.Path(sys.argv[1]), unknown)
-print(json.dumps({name: getattr(found, name) for name in found.__slots__} | {"unknown": unknown}))
+told = {name: getattr(found, name) for name in found.__slots__}
+print(json.dumps(told | {"started": process.started(), "unknown": unknown}))
 """
 
 
@@ -51,9 +52,18 @@ def test_script_module_and_command_are_named(tmp_path: Path) -> None:
 
 def test_start_time_agrees_with_psutil() -> None:
     psutil = pytest.importorskip("psutil", reason="psutil is not installed")
-    started = probe.process(REPOSITORY, {}).started
+    started = probe.started()
     assert started is not None
     assert abs(started - psutil.Process().create_time()) < 2  # psutil counts from a boot time in whole seconds
+
+
+def test_what_was_written_just_before_the_process_began_is_before(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("from ckptkit.capture import process; print(process.started())")
+    for number in range(5):
+        data = tmp_path / f"{number}.csv"
+        data.write_text("x")
+        assert data.stat().st_mtime < float(python(script, cwd=tmp_path))
 
 
 def test_notebooks_and_embedded_interpreters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,25 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from lineages import lineage
 
 from ckptkit.checkpoint import Unreadable
 from ckptkit.record import Lineage
 from ckptkit.registry import Version
 from ckptkit.report import screen as report
-from ckptkit.report import versions, words
+from ckptkit.report import versions
 from ckptkit.verbs.index import Rebuilt
 from ckptkit.verbs.list import Table
 from ckptkit.verbs.show import Shown
+from ckptkit.words import cells
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 EVIL = "a\x1b[2J\x9b31m\r\n\tb\x07\u202e\ud800"
 
 
 def table(*rows: tuple[Any, ...], columns: tuple[str, ...], **facts: Any) -> Table:
-    whole = {"unreadable": {}, "left_out": ()} | facts
+    whole = {"unreadable": {}, "left_out": (), "spare": ()} | facts
     return Table(columns=columns, rows=rows, refs=tuple(row[0] for row in rows), **whole)
 
 
@@ -48,8 +47,8 @@ def shown(record: dict[str, Any] | Unreadable | None = None, **facts: Any) -> Sh
     return Shown(**whole | facts)
 
 
-def screen(record: dict[str, Any] | Unreadable | None = None, **facts: Any) -> str:
-    return report.screen(shown(record, **facts), now=NOW, colour=False)
+def screen(record: dict[str, Any] | Unreadable | None = None, *, width: int = 100, **facts: Any) -> str:
+    return report.screen(shown(record, **facts), now=NOW, width=width, colour=False)
 
 
 def lines(text: str, label: str) -> list[str]:
@@ -88,6 +87,48 @@ def test_the_message_gives_way_to_the_width_and_the_reference_never(width: int) 
     assert all(line.startswith(f"{name}/v000{number}  ") for number, line in enumerate(found.splitlines()[1:]))
     assert all(len(line) <= max(width, 62) for line in found.splitlines())
     assert all(line.endswith("…") for line in found.splitlines()[1:])
+
+
+def narrow(width: int, **facts: Any) -> list[str]:
+    """A table of default columns with two metrics and no seed, of 81 cells at least."""
+    columns = ("version", "aliases", "created", "seed", "accuracy", "loss", "size", "message")
+    rows = [
+        (
+            f"penguins/v000{number}",
+            ("champion",) * (number == 2),
+            "2026-11-24T10:00:02Z",
+            None,
+            0.5,
+            1.25,
+            99,
+            "word " * 9,
+        )
+        for number in (1, 2)
+    ]
+    whole: dict[str, Any] = {"spare": ("seed", "loss", "accuracy")} | facts
+    return versions.table(table(*rows, columns=columns, **whole), width=width, colour=False).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("width", "missing"),
+    [
+        *((200, []), (81, []), (80, ["seed"]), (75, ["seed"]), (74, ["seed", "loss"]), (69, ["seed", "loss"])),
+        (68, ["seed", "accuracy", "loss"]),
+    ],
+)
+def test_columns_go_before_words_are_cut(width: int, missing: list[str]) -> None:
+    found = narrow(width, left_out=("auc",))
+    assert found[2].startswith("penguins/v0002  @champion  2026-11-24 10:00  ")
+    assert not set(found[0].split()) & set(missing)
+    assert len(found[0].split()) == 8 - len(missing)
+    shown = " ".join(found[3:])
+    assert shown == f"not shown: {', '.join([*missing, 'auc'])} (name them with --columns)"
+    assert all(len(line) <= width for line in found)
+
+
+def test_the_reference_the_aliases_and_the_time_are_never_cut() -> None:
+    assert narrow(20)[2].startswith("penguins/v0002  @champion  2026-11-24 10:00  99 B  word")
+    assert narrow(20, spare=())[2].startswith("penguins/v0002  @champion  2026-11-24 10:00     -       0.5  1.25")
 
 
 def test_wide_letters_are_aligned_by_their_cells() -> None:
@@ -152,6 +193,42 @@ def test_the_screen_answers_the_four_questions() -> None:
     ]
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_lines_fit_and_are_parted_between_words(width: int) -> None:
+    record = lineage(message="日本語 and a few words more, " * 6, unknown={"compute.driver": "nvidia-smi is gone " * 9})
+    wide, found = screen(record, width=10_000), screen(record, width=width).splitlines()
+    assert max(map(cells, found[:-1])) <= width  # the last is to be copied, and never parted
+    assert set(" ".join(found).split()) <= set(wide.split())
+
+
+def test_the_header_makes_room_for_its_end() -> None:
+    many = ("best", "candidate", "champion", "production")
+    assert screen(width=80, aliases=many).splitlines()[:3] == [
+        "penguins/v0002  @best  @candidate  @champion  @production",
+        "  saved 2 days ago  sha256:5f1c09ab…",
+        "  message  lower learning rate",
+    ]
+    assert screen(width=80).splitlines()[0] == (
+        "penguins/v0002  @champion                     saved 2 days ago  sha256:5f1c09ab…"
+    )
+
+
+def test_what_is_seldom_known_takes_one_dim_line() -> None:
+    unknown = {
+        "code.changed_during_run": "saved by another process",
+        "data.train.changed_during_run": "saved by another process",
+        "data.test.changed_during_run": "the start is not known",
+        "weights.identical_to": "not looked for",
+        "compute.driver": "no GPU",
+    }
+    record = lineage(unknown=unknown)
+    assert lines(screen(record), "unknown") == ["compute.driver: no GPU", "whether code or data changed while it ran"]
+    coloured = report.screen(shown(record), now=NOW, width=100, colour=True).splitlines()
+    assert [line[:6] for line in coloured if "unknown" in line] == ["  \x1b[33", "  \x1b[2m"]
+    del unknown["code.changed_during_run"]
+    assert lines(screen(lineage(unknown=unknown)), "unknown")[1] == "whether data changed while it ran"
+
+
 def test_saved_late_says_how_late() -> None:
     record = lineage(
         code__observed="at save",
@@ -189,7 +266,12 @@ def test_saved_late_says_how_late() -> None:
         ),
         ({"code__repository__dirty": None}, "code", "clean or not is unknown"),
         ({"code__repository__branch": None}, "code", "c3c3c3c (no branch)"),
-        ({"code__repository__commit": None}, "code", "nothing"),
+        ({"code__repository__commit": None}, "code", "commit unknown, branch main, clean, pushed"),
+        (
+            {"code__repository__commit": None, "unknown": {"code.repository.commit": "no commit yet"}},
+            "code",
+            "no commit yet, branch main, clean",
+        ),
         ({"code__repository__unpushed": 3}, "code", "3 commits on no remote"),
         ({"code__repository__unpushed": None}, "code", "main, clean · train.py"),
         ({"code__changed_during_run": ["train.py"]}, "code", "CHANGED while it ran: train.py"),
@@ -308,9 +390,9 @@ def test_when_it_was_saved(saved: str | None, words: str) -> None:
 def test_colours_change_nothing_but_colours() -> None:
     import re
 
-    facts = {"damage": "lineage.json is not as it was sealed"}
+    facts: dict[str, Any] = {"damage": "lineage.json is not as it was sealed"}
     record = lineage(unknown={"compute.driver": "no GPU"})
-    coloured = report.screen(shown(record, **facts), now=NOW, colour=True)
+    coloured = report.screen(shown(record, **facts), now=NOW, width=100, colour=True)
     assert re.sub(r"\x1b\[\d*m", "", coloured) == screen(record, **facts)
     assert coloured.count("\x1b[0m") == len(re.findall(r"\x1b\[[1-9]\d*m", coloured)) > 5
     plain = versions.table(RUNS, width=80, colour=False)
@@ -391,21 +473,3 @@ def test_what_index_did() -> None:
         "penguins/v0001 cannot be read: is not JSON",
     ]
     assert json.loads(json.dumps(versions.rebuilt_document(done)))["links"] == {"penguins/@champion": "changed"}
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        *((0, "0 B"), (999, "999 B"), (1000, "1 kB"), (15_241, "15 kB"), (999_499, "999 kB"), (999_500, "1 MB")),
-        *((1_234_567, "1.23 MB"), (123_456_789, "123 MB"), (14_200_000_000, "14.2 GB"), (2 * 10**15, "2000 TB")),
-    ],
-)
-def test_sizes(count: int, text: str) -> None:
-    assert words.size(count) == text
-
-
-@given(st.text(), st.integers(1, 50))
-def test_cut_text_fits(text: str, width: int) -> None:
-    found = words.cut(words.inert(text), width)
-    assert words.cells(found) <= width
-    assert found == words.inert(text) or found.endswith("…")

@@ -1,13 +1,20 @@
-"""Words for what records hold: numbers in units, digests in short, text that no terminal acts upon."""
+"""Words for what records hold: text that no terminal or editor acts upon, numbers in units, digests in short."""
 
+import re
 from datetime import datetime
+
+_SPACE = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]")
+# Controls, what turns the writing direction, half characters, and what nobody sees but for the joiners that words and
+# emoji need; written out, as str.isprintable differs between versions of Python.
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 
 
 def inert(text: str) -> str:
-    """``text`` on one line, with every character that a terminal could act upon written as its escape."""
-    return "".join(
-        letter if letter.isprintable() else " " if letter in "\n\t" else ascii(letter)[1:-1] for letter in text
-    )
+    """``text`` on one line, with every character that a terminal or an editor would obey written as its escape."""
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], _SPACE.sub(" ", text))
 
 
 def cells(text: str) -> int:
@@ -30,6 +37,17 @@ def cut(text: str, width: int) -> str:
     while start and cells(start) >= width:
         start = start[:-1]
     return f"{start}…"
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """``text`` as lines of at most ``width`` cells, parted between words alone: a longer word has a line of its own."""
+    lines: list[str] = []
+    for word in re.findall(" *[^ ]+", text):
+        if lines and cells(lines[-1]) + cells(word) <= width:
+            lines[-1] += word
+        else:
+            lines.append(word.lstrip(" "))
+    return lines
 
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
