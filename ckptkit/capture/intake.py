@@ -135,10 +135,8 @@ def read(request: Request, guard: Guard, project: Path) -> Intake:
     Raises:
         CkptkitError: something is wrong and the save is strict.
     """
-    nothing = config.Resolved(values=None, text=None, seed=None)
-    given, unknown = request.config, guard.unknown
     return Intake(
-        config=guard.take("config.values", nothing, config.resolve, given, project=project, unknown=unknown),
+        config=_config(request, guard, project),
         metrics=_metrics(request, guard),
         aliases=tuple(dict.fromkeys(guard.each("aliases", request.aliases, names.require_alias))),
         base_models=guard.each("base_models", request.base_models, _base_model),
@@ -148,6 +146,17 @@ def read(request: Request, guard: Guard, project: Path) -> Intake:
         message=guard.take("message", None, _message, request.message, project),
         answers=guard.take("card", {}, _answers, request.card, guard, project),
     )
+
+
+def _config(request: Request, guard: Guard, project: Path) -> config.Resolved:
+    where, before = "config.values", len(guard.warnings)
+    nothing = config.Resolved(values=None, text=None, seed=None)
+    found = guard.take(
+        where, nothing, config.resolve, request.config, project=project, unknown=guard.unknown, strict=guard.strict
+    )
+    if request.config and where in guard.unknown and len(guard.warnings) == before:
+        guard.warnings.append(f"{where}: {guard.unknown[where]}")
+    return found
 
 
 def _metrics(request: Request, guard: Guard) -> Mapping[str, Metric]:
