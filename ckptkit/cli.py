@@ -63,13 +63,13 @@ def _run(arguments: Sequence[str]) -> tuple[int, str]:
         options = _parser().parse_args(_joined(arguments))
     except SystemExit as error:  # --help and --version
         return (error.code if isinstance(error.code, int) else FINE), ""
-    from ckptkit import registry
+    from ckptkit import roots
 
     try:
         here = Path.cwd()
     except FileNotFoundError:
         raise CkptkitError("the working directory does not exist any more", "go to one that does") from None
-    registry.require_settings(here)
+    roots.require_settings(here)
     found: tuple[int, str] = options.run(options)
     return found
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lineages import lineage
 
-from ckptkit import documents, index, registry
+from ckptkit import documents, index, publication, registry, roots
 from ckptkit.registry import Version
 
 WEIGHTS = {"model.safetensors": b"the weights"}
@@ -22,13 +22,13 @@ def publish(
     **overrides: Any,
 ) -> Version:
     """A new version with these files; ``overrides`` are those of ``lineage``."""
-    registry.open_root(root)
-    with registry.open_stage(root) as stage:
+    roots.open_root(root)
+    with publication.open_stage(root) as stage:
         for number, (path, data) in enumerate(files.items()):
             source = stage.home / f"source-{number}"
             source.write_bytes(data)
             stage.add(source, path, move=False)
-        with registry.locked(root):
+        with roots.locked(root):
             known = registry.read_model(root / model)
 
             def finish(version: str) -> str:
@@ -41,7 +41,7 @@ def publish(
 
             heads = {alias: known.alias_heads(alias) for alias in aliases}
             followed = {alias: found[-1].id if found else None for alias, found in heads.items()}
-            version, _, _ = registry.publish(stage, root / model, last=known.last, finish=finish, aliases=followed)
+            version, _, _ = publication.publish(stage, root / model, last=known.last, finish=finish, aliases=followed)
             index.write(root, index.build(root))
     return version
 

@@ -16,7 +16,7 @@ FLOORS = (
     ("cli",),
     ("__init__", "api"),
     ("verbs", "report"),
-    ("rules", "references", "index", "registry", "capture", "templates"),
+    ("rules", "references", "index", "registry", "roots", "publication", "capture", "templates"),
     ("checkpoint", "model_card"),
     ("weights", "pickles", "state_dict", "hashing"),
     ("manifest", "hash_cache", "record", "redact", "documents", "markdown", "names", "disk"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from registries import publish
 
-from ckptkit import documents, registry
+from ckptkit import documents, registry, roots
 from ckptkit import index as derived_files
 from ckptkit.errors import CkptkitError, NotFoundError
 from ckptkit.verbs.check import check
@@ -177,7 +177,7 @@ def test_where_there_is_no_registry_nothing_is_written(tmp_path: Path) -> None:
 
 
 def test_an_empty_registry(tmp_path: Path) -> None:
-    registry.open_root(tmp_path)
+    roots.open_root(tmp_path)
     assert (index(tmp_path).versions, index(tmp_path).written) == (0, ())
     stored = json.loads((tmp_path / "index.json").read_bytes())
     assert (stored["schema"], stored["models"]) == ("ckptkit/index/1", {})

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ckptkit import checkpoint, index, references, registry
+from ckptkit import checkpoint, index, publication, references, registry, roots
 from ckptkit.errors import CkptkitError
 from ckptkit.verbs.check import check
 from ckptkit.verbs.index import index as rebuild
@@ -133,15 +133,15 @@ def test_what_does_not_verify_is_not_read_at_every_save(tmp_path: Path, weights:
     (bad / "w.bin").chmod(0o600)
     (bad / "w.bin").write_bytes(b"damaged")
 
-    assert registry.verified(root / "m", ["v0005"]) == {}
+    assert publication.verified(root / "m", ["v0005"]) == {}
     known = json.loads((root / registry.HOME / "refused.json").read_bytes())
     assert list(known) == ["m/v0005"]
     (bad / "w.bin").chmod(0o600)
-    assert registry.verified(root / "m", ["v0005"]) == {}
+    assert publication.verified(root / "m", ["v0005"]) == {}
     assert json.loads((root / registry.HOME / "refused.json").read_bytes()) != known
     with os.fdopen(os.open(bad / "w.bin", os.O_WRONLY), "wb") as file:
         file.write(b"weights")
-    assert registry.verified(root / "m", ["v0005"]) == {"v0005": registry.digest_of(bad)}
+    assert publication.verified(root / "m", ["v0005"]) == {"v0005": registry.digest_of(bad)}
     assert save(root, weights).ref == "m/v0006"
     assert "v0005" in registry.read_model(root / "m").saved
 
@@ -204,8 +204,8 @@ def test_a_dead_stage_is_swept_and_a_living_one_is_not(tmp_path: Path, weights: 
     root = tmp_path / "runs"
     save(root, weights)
     code = (
-        "import os, sys; from pathlib import Path; from ckptkit import registry\n"
-        "stage = registry.open_stage(Path(sys.argv[1])); print(stage.home, flush=True)\n"
+        "import os, sys; from pathlib import Path; from ckptkit import publication\n"
+        "stage = publication.open_stage(Path(sys.argv[1])); print(stage.home, flush=True)\n"
         "sys.stdin.read() if len(sys.argv) > 2 else os._exit(1)"
     )
     dead = subprocess.run(
@@ -330,14 +330,14 @@ def test_roots_that_cannot_be(tmp_path: Path, weights: Path) -> None:
 
 def test_default_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
-    assert registry.default_root(None, tmp_path / "a") == tmp_path / "a" / "runs"
+    assert roots.default_root(None, tmp_path / "a") == tmp_path / "a" / "runs"
     (tmp_path / "a" / ".git").mkdir()
-    assert registry.default_root(None, tmp_path / "a" / "b") == tmp_path / "a" / "runs"
+    assert roots.default_root(None, tmp_path / "a" / "b") == tmp_path / "a" / "runs"
     (tmp_path / "a" / "pyproject.toml").write_text('[tool.ckptkit]\nroot = "models"')
-    assert registry.default_root(None, tmp_path / "a" / "b") == tmp_path / "a" / "models"
+    assert roots.default_root(None, tmp_path / "a" / "b") == tmp_path / "a" / "models"
     monkeypatch.setenv("CKPTKIT_ROOT", "elsewhere")
-    assert registry.default_root(None, tmp_path / "a" / "b") == tmp_path / "a" / "b" / "elsewhere"
-    assert registry.default_root("here", tmp_path / "a" / "b") == tmp_path / "a" / "b" / "here"
+    assert roots.default_root(None, tmp_path / "a" / "b") == tmp_path / "a" / "b" / "elsewhere"
+    assert roots.default_root("here", tmp_path / "a" / "b") == tmp_path / "a" / "b" / "here"
 
 
 @pytest.mark.parametrize(
@@ -355,13 +355,13 @@ def test_default_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_that_nothing_reads_are_refused(tmp_path: Path, text: str, words: str, hint: str) -> None:
     (tmp_path / "pyproject.toml").write_text(f"[tool.ckptkit]\n{text}\n")
     with pytest.raises(CkptkitError) as caught:
-        registry.require_settings(tmp_path)
+        roots.require_settings(tmp_path)
     assert words in caught.value.message
     assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize("text", ["", "root = 'x'\ncheck.select = ['CK2']\ncheck.ignore = { CK7 = 'why' }"])
 def test_settings_that_are_known(tmp_path: Path, text: str) -> None:
-    registry.require_settings(tmp_path)
+    roots.require_settings(tmp_path)
     (tmp_path / "pyproject.toml").write_text(f"[tool.ckptkit]\n{text}\n")
-    registry.require_settings(tmp_path)
+    roots.require_settings(tmp_path)

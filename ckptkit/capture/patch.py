@@ -8,14 +8,16 @@ from ckptkit import redact
 
 CONFIDENTIAL = re.compile(
     r"(?:.*/)?(?:[^/]*\.env|\.env\.[^/]*|[^/]*\.(?:jks|kdbx|key|keystore|p12|p8|pem|pfx|ppk)|id_(?:dsa|ecdsa|ed25519|rsa)[^/]*"
-    r"|\.(?:git-credentials|htpasswd|netrc|npmrc|pgpass|pypirc)|credentials(?:\.(?:ini|json|toml))?|kaggle\.json)"
+    r"|\.(?:git-credentials|htpasswd|netrc|npmrc|pgpass|pypirc)|credentials(?:\.(?:ini|json|toml))?|kaggle\.json)",
+    re.DOTALL,
 )
 """Paths of files that are there to hold a secret: never in a patch unless they are committed."""
 
 _LFS = re.compile(r"^[+ ]version https://git-lfs\.github\.com/spec/v1$", re.MULTILINE)
 _SETTINGS = re.compile(  # files whose values need no quotes; a shell ends them at a blank
     r"(?:.*/)?(?:(?:[^/]*\.)?env(?:\.[^/]*|rc)?|[^/]*\.(?:cfg|cnf|conf|config|ini|properties|toml|ya?ml)"
-    r"|(?P<shell>[^/]*\.(?:bash|pbs|sbatch|sh|slurm|zsh)|[^/]*Dockerfile[^/]*))"
+    r"|(?P<shell>[^/]*\.(?:bash|pbs|sbatch|sh|slurm|zsh)|[^/]*Dockerfile[^/]*))",
+    re.DOTALL,
 )
 _SETTING = re.compile(r"(\W*(?:export\s+)?([\w.-]{1,128})\s{0,16}[:=]\s{0,16})([^\s\"'`{|>].*?)(\s#.*|\r?)")
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")

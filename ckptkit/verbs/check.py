@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, disk, hashing, index, references, registry, rules
+from ckptkit import checkpoint, disk, hashing, index, references, registry, roots, rules
 from ckptkit.errors import CkptkitError, NotFoundError
 from ckptkit.record import Event, Lineage
 from ckptkit.registry import Model
@@ -120,8 +120,8 @@ def _scope(
             raise CkptkitError(error.message, f"did you mean {meant}?" if meant else error.hint) from error
     if paths:
         return scope
-    named = registry.named_root(root, cwd)
-    home = named or registry.default_root(None, cwd)
+    named = roots.named_root(root, cwd)
+    home = named or roots.default_root(None, cwd)
     if named is None and not os.path.lexists(home):
         return scope
     if not os.path.isdir(home):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
@@ -140,7 +140,7 @@ def _shown(path: Path, cwd: Path) -> str:
 
 def _meant(text: str, root: str | os.PathLike[str] | None, cwd: Path) -> str | None:
     """The path of the model or version that somebody named by its reference; None where it is none."""
-    home = registry.default_root(root, cwd)
+    home = roots.default_root(root, cwd)
     try:
         if text in index.load(home)["models"]:
             return _shown(home / text, cwd)

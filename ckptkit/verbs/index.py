@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ckptkit import disk, registry
+from ckptkit import disk, publication, registry, roots
 from ckptkit import index as derived
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
 
@@ -36,23 +36,23 @@ def index(root: str | os.PathLike[str] | None = None) -> Rebuilt:
     A link whose alias no longer stands is removed; a real file or folder in a link's place is left alone.
 
     Args:
-        root: the registry root; see ``registry.default_root``.
+        root: the registry root; see ``roots.default_root``.
 
     Raises:
         CkptkitError: the root cannot be written, or another process has held its lock for minutes.
         NotFoundError: there is no registry.
     """
-    home = registry.default_root(root, Path.cwd())
+    home = roots.default_root(root, Path.cwd())
     if not _is_registry(home):
         raise NotFoundError(f"no registry at {home}", "name its root with --root DIR, or save a version first")
-    registry.open_root(home)
+    roots.open_root(home)
     known = derived.load(home)
     sound = {
-        name: registry.verified(home / name, derived.unrecorded(known, home / name), anew=True)
+        name: publication.verified(home / name, derived.unrecorded(known, home / name), anew=True)
         for name in known["models"]
     }
     try:
-        with registry.locked(home):
+        with roots.locked(home):
             return _rebuild(home, sound)
     except OSError as error:
         raise CkptkitError(f"the registry root {home} cannot be written: {disk.reason(error)}") from error
@@ -69,7 +69,7 @@ def _rebuild(root: Path, sound: Mapping[str, Mapping[str, str]]) -> Rebuilt:
     taken_in = [
         f"{event.model}/{event.version}"
         for model in registry.models(root)
-        for event in registry.take_in(model, sound.get(model.name, {}))
+        for event in publication.take_in(model, sound.get(model.name, {}))
         if event.kind == "saved"
     ]
     made = derived.build(root)
@@ -105,7 +105,7 @@ def _relink(model: registry.Model) -> Iterator[tuple[str, Link]]:
     for alias, version in model.aliases.items():
         name = f"@{alias}"
         if model.links.get(name) != version:
-            registry.link_alias(model.path, alias, version)
+            publication.link_alias(model.path, alias, version)
             if (model.path / name).is_symlink():  # not where links cannot be made, or a folder stands in its place
                 yield f"{model.name}/{name}", "changed" if name in model.links else "made"
 

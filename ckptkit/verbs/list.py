@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ckptkit import index, names, registry
+from ckptkit import index, names, registry, roots
 from ckptkit.errors import CkptkitError, NotFoundError
 
 METRICS = 6
@@ -59,7 +59,7 @@ def list(
 
     Args:
         model: only this registered model.
-        root: the registry root; see ``registry.default_root``.
+        root: the registry root; see ``roots.default_root``.
         sort: a column to sort by, smallest first; with ``-`` before it largest first. NaN and missing values are last
             in both. Without it, by model and number.
         columns: what to show beside the version.
@@ -69,7 +69,7 @@ def list(
         CkptkitError: no version of the registry or model has such a column, or more than one thing answers to its name.
         NotFoundError: there is no such registry or model.
     """
-    everything = builtins.list(_lines(registry.default_root(root, Path.cwd()), model))
+    everything = builtins.list(_lines(roots.default_root(root, Path.cwd()), model))
     lines = [line for line in everything if _bears(line, tags or {})]
     metrics = _keys(lines, "metrics")
     chosen = _chosen(everything, columns) if columns else _default(metrics)
@@ -95,12 +95,12 @@ def versions(
 
     Args:
         model: only this registered model.
-        root: the registry root; see ``registry.default_root``.
+        root: the registry root; see ``roots.default_root``.
 
     Raises:
         NotFoundError: there is no such registry or model.
     """
-    home = registry.default_root(root, Path.cwd())
+    home = roots.default_root(root, Path.cwd())
     return [
         registry.Version(ref=line.ref, path=home / line.ref, digest=line.summary["digest"])
         for line in _lines(home, model)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from ckptkit import checkpoint, disk, hash_cache, hashing, manifest, references, registry
+from ckptkit import checkpoint, disk, hash_cache, hashing, manifest, references, roots
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
 from ckptkit.registry import Version
 
@@ -34,7 +34,7 @@ def path(
     Args:
         ref: a reference such as ``penguins@champion``.
         file: a path in the version; None for the whole version, which then may hold no file beyond those listed.
-        root: the registry root; see ``registry.default_root``.
+        root: the registry root; see ``roots.default_root``.
         verify: whether to look at the bytes at all.
         progress: called with the number of bytes hashed since the last call.
         expect: called with the number of bytes that will be hashed.
@@ -44,7 +44,7 @@ def path(
         NotFoundError: it names nothing, there is no such registry, or a file is missing.
         DamagedError: a file is not as it was saved, or is none of those that were.
     """
-    found = references.find(ref, root=registry.default_root(root, Path.cwd()), cwd=Path.cwd())
+    found = references.find(ref, root=roots.default_root(root, Path.cwd()), cwd=Path.cwd())
     version = found.version
     name = _inside(file) if file is not None else None
     place = version.path / name if name else version.path

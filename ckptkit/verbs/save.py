@@ -15,7 +15,9 @@ from ckptkit import (
     hashing,
     index,
     names,
+    publication,
     registry,
+    roots,
     state_dict,
     templates,
     weights,
@@ -99,7 +101,7 @@ def _rescue(weights: object) -> str:
 def _save_files(request: Request, progress: hashing.Progress | None, expect: Callable[[int], None] | None) -> Saved:
     if not request.paths:
         raise CkptkitError("no weights were given", "give the file or folder that the training wrote")
-    root = registry.default_root(request.root, _cwd(request))
+    root = roots.default_root(request.root, _cwd(request))
     _refuse_nested(request.paths, root, "the weights")
     if request.move:
         _refuse_published(request.paths, root)
@@ -121,7 +123,7 @@ def _save_files(request: Request, progress: hashing.Progress | None, expect: Cal
 
 def _save_memory(request: Request, progress: hashing.Progress | None) -> Saved:
     named = state_dict.collect(request.weights)
-    work = _begin(request, registry.default_root(request.root, _cwd(request)), None, progress)
+    work = _begin(request, roots.default_root(request.root, _cwd(request)), None, progress)
 
     def stage_weights(stage: checkpoint.Stage) -> list[WeightsFile]:
         written = stage.home / "model.safetensors"
@@ -174,8 +176,8 @@ def _finish(
         unknown=guard.unknown,
     )
     datasets = _datasets(work)
-    registry.open_root(work.root)
-    with registry.open_stage(work.root, work.root / work.model) as stage:
+    roots.open_root(work.root)
+    with publication.open_stage(work.root, work.root / work.model) as stage:
         staged = stage_weights(stage)
         parts = Parts(
             model=work.model,
@@ -198,7 +200,7 @@ def _finish(
 
 def _known(work: _Work) -> dict[str, Any]:
     """The index of the root, after making sure that the root can be written and the model be called so."""
-    registry.require_root(work.root)
+    roots.require_root(work.root)
     if not work.root.is_dir():
         return {"schema": index.SCHEMA, "models": {}}
     names.require_unlike(work.model, os.listdir(work.root), "model")
@@ -346,14 +348,14 @@ def _publish(
 
     folder = work.root / work.model
     missing = index.unrecorded(index.load(work.root), folder)
-    sound = registry.verified(folder, missing)  # it hashes, so it is done before others have to wait
-    with registry.locked(work.root):
+    sound = publication.verified(folder, missing)  # it hashes, so it is done before others have to wait
+    with roots.locked(work.root):
         if missing:
-            registry.take_in(registry.read_model(folder), sound)
+            publication.take_in(registry.read_model(folder), sound)
         known = index.load(work.root)
         entry = index.entry(known, folder)
         following = {alias: entry["heads"].get(alias) for alias in aliases}
-        version, events, warnings = registry.publish(
+        version, events, warnings = publication.publish(
             stage, folder, last=entry["last"], finish=finish, aliases=following
         )
         work.guard.warnings += warnings

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ckptkit import checkpoint, disk, hashing, manifest, references, registry
+from ckptkit import checkpoint, disk, hashing, manifest, references, roots
 from ckptkit.checkpoint import Unreadable
 from ckptkit.errors import FormatError
 from ckptkit.record import Event, Lineage
@@ -32,13 +32,13 @@ def show(ref: str, *, root: str | os.PathLike[str] | None = None) -> Shown:
 
     Args:
         ref: a reference such as ``penguins@champion``.
-        root: the registry root; see ``registry.default_root``.
+        root: the registry root; see ``roots.default_root``.
 
     Raises:
         CkptkitError: it is no reference, or the version has no readable SHA256SUMS.
         NotFoundError: it names nothing, or there is no such registry.
     """
-    found = references.find(ref, root=registry.default_root(root, Path.cwd()), cwd=Path.cwd())
+    found = references.find(ref, root=roots.default_root(root, Path.cwd()), cwd=Path.cwd())
     return Shown(
         version=found.version,
         asked=ref,

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ckptkit import checkpoint, documents, hashing, index, manifest, registry
+from ckptkit import checkpoint, documents, hashing, index, manifest, registry, roots
 from ckptkit.verbs.check import check
 
 ROOT = Path(__file__).parent.parent.parent
@@ -131,7 +131,7 @@ def saves(work: Path) -> None:
 
 def generated(root: Path, source: Path, count: int) -> None:
     """A registry of ``count`` versions like the one at ``source``, each with its own record, seal, card and event."""
-    registry.open_root(root)
+    roots.open_root(root)
     folder = root / "penguins"
     (folder / registry.HISTORY).mkdir(parents=True)
     files = {path.relative_to(source).as_posix(): path.read_bytes() for path in source.rglob("*") if path.is_file()}

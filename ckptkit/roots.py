@@ -1,0 +1,129 @@
+"""Registry roots: which folder is meant, whether it may become one, its lock."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ckptkit import disk, registry
+from ckptkit.errors import CkptkitError, FormatError
+
+
+def default_root(explicit: str | os.PathLike[str] | None, cwd: Path) -> Path:
+    """The registry root: the named one, or ``runs`` in the project.
+
+    Raises:
+        CkptkitError: pyproject.toml cannot be read, or its ``root`` is not a string.
+    """
+    return named_root(explicit, cwd) or (disk.project_root(cwd) or cwd) / "runs"
+
+
+def named_root(explicit: str | os.PathLike[str] | None, cwd: Path) -> Path | None:
+    """The registry root that was asked for, else ``$CKPTKIT_ROOT``, else the project's setting; None without any.
+
+    Raises:
+        CkptkitError: pyproject.toml cannot be read, or its ``root`` is not a string.
+    """
+    if explicit is not None:
+        return cwd / disk.expand(explicit)
+    if os.environ.get("CKPTKIT_ROOT"):
+        return cwd / disk.expand(os.environ["CKPTKIT_ROOT"])
+    settings = disk.settings(cwd)
+    if settings.file is None or "root" not in settings.table:
+        return None
+    root = settings.table["root"]
+    if not isinstance(root, str) or not root:
+        raise CkptkitError("[tool.ckptkit] root in pyproject.toml is not a path", 'write root = "runs"')
+    return settings.file.parent / disk.expand(root)
+
+
+_SETTINGS = {"[tool.ckptkit]": ("check", "root"), "[tool.ckptkit.check]": ("ignore", "select")}
+
+
+def require_settings(cwd: Path) -> None:
+    """Refuse settings in pyproject.toml that nothing reads, as a misspelt one would be silently without effect.
+
+    Raises:
+        CkptkitError: there is one, or pyproject.toml cannot be read.
+    """
+    import difflib
+
+    settings = disk.settings(cwd)
+    for (name, known), table in zip(_SETTINGS.items(), (settings.table, settings.table.get("check")), strict=True):
+        for key in table if isinstance(table, Mapping) else ():
+            if key not in known:
+                close = difflib.get_close_matches(key, known, n=1)
+                meant = f"did you mean {close[0]}? " if close else ""
+                raise CkptkitError(
+                    f"{key!r} in {name} of {settings.file} is no setting", f"{meant}known are {' and '.join(known)}"
+                )
+
+
+def require_root(root: Path) -> None:
+    """Refuse a registry root that could not be made or written to; nothing is made.
+
+    Raises:
+        CkptkitError: it could not.
+    """
+    place = next(folder for folder in (root, *root.parents) if os.path.lexists(folder))
+    if not place.is_dir():
+        raise CkptkitError(f"the registry root {root} is not a folder", "give another one with --root DIR")
+    if place == root and not os.path.lexists(root / registry.HOME) and not _is_free(root / registry.INDEX):
+        words = f"{root} holds an {registry.INDEX} that is not ckptkit's"
+        raise CkptkitError(words, "give another one with --root DIR")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise CkptkitError(f"the registry root {root} cannot be written", "give another one with --root DIR")
+
+
+def _is_free(path: Path) -> bool:
+    """Whether an index may be written there: nothing is there yet, or one of ours."""
+    try:
+        return not os.path.lexists(path) or b'"ckptkit/index/' in disk.read_regular(path)
+    except FormatError:
+        return False
+
+
+def open_root(root: Path) -> None:
+    """Make a registry root of a folder, once: its private folder and the two files that tell git what to keep.
+
+    Raises:
+        CkptkitError: it cannot be made or written to.
+    """
+    try:
+        (root / registry.HOME).mkdir(parents=True, exist_ok=True)
+        for name, text in ((".gitignore", _GITIGNORE), (".gitattributes", _GITATTRIBUTES)):
+            if not os.path.lexists(root / name):
+                disk.create(root / name, text.encode())
+        if not os.access(root, os.W_OK | os.X_OK) or not os.access(root / registry.HOME, os.W_OK | os.X_OK):
+            raise CkptkitError(f"the registry root {root} is not writable", "give another one with --root DIR")
+    except FileExistsError:
+        if not (root / registry.HOME).is_dir():
+            raise CkptkitError(
+                f"the registry root {root} is not a folder", "give another one with --root DIR"
+            ) from None
+    except OSError as error:
+        raise CkptkitError(
+            f"the registry root {root} cannot be written: {disk.reason(error)}", "give another one with --root DIR"
+        ) from error
+
+
+_GITATTRIBUTES = "# Digests are over bytes: no newline conversion here.\n* -text\n"
+_GITIGNORE = """\
+# Records go into git, weights and this machine's side do not.
+/.ckptkit/
+/*/v[0-9]*/**
+!/*/v[0-9]*/**/
+!/*/v[0-9]*/README.md
+!/*/v[0-9]*/config.yaml
+!/*/v[0-9]*/lineage.json
+!/*/v[0-9]*/requirements*.txt
+!/*/v[0-9]*/code.patch
+!/*/v[0-9]*/SHA256SUMS
+!/*/v[0-9]*/data/*.sha256
+!/*/v[0-9]*/code/**
+"""
+
+
+def locked(root: Path) -> Any:  # noqa: ANN401 - a context manager
+    """The lock of a registry root, held by whoever changes numbers or derived files."""
+    return disk.lock(root / registry.HOME / "lock")
