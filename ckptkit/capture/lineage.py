@@ -148,14 +148,11 @@ def _main(sets: Iterable[tuple[str, int]]) -> tuple[str, int] | None:
 
 
 def _explain(parts: Parts, precision: Precision, unknown: dict[str, str]) -> None:
-    """Say why the configuration does not tell what it could."""
-    why = unknown.get("config.values", "the configuration names none")
-    for fact, value in (
-        ("config.seed", parts.given.config.seed),
-        ("compute.precision.requested", precision.requested),
-    ):
-        if value is None:
-            unknown[fact] = why
+    """Say why the configuration does not tell what it could; one that asks for no precision is known to ask for none."""
+    if parts.given.config.seed is None:
+        unknown["config.seed"] = unknown.get("config.values", "the configuration names none")
+    if precision.requested is None and "config.values" in unknown:
+        unknown["compute.precision.requested"] = unknown["config.values"]
 
 
 def _reasons(unknown: Mapping[str, str], now: Moment) -> dict[str, str]:
