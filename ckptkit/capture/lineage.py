@@ -148,7 +148,7 @@ def _main(sets: Iterable[tuple[str, int]]) -> tuple[str, int] | None:
 
 
 def _explain(parts: Parts, precision: Precision, unknown: dict[str, str]) -> None:
-    """Say why the configuration does not tell what it could; one that asks for no precision is known to ask for none."""
+    """Say why the configuration does not tell what it could; that it asks for no precision is known, not unknown."""
     if parts.given.config.seed is None:
         unknown["config.seed"] = unknown.get("config.values", "the configuration names none")
     if precision.requested is None and "config.values" in unknown:
