@@ -9,7 +9,7 @@ import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from ckptkit.errors import FormatError, NewerFormatError
 
@@ -563,10 +563,8 @@ class Lineage(Record):
 class Event(Record):
     """One line of a model's history. ``previous`` is the id of the event that an alias event followed.
 
-    Kinds that this release does not know are kept and otherwise left alone.
+    The kinds are ``saved`` and ``alias``. Kinds that this release does not know are kept and otherwise left alone.
     """
-
-    KINDS: ClassVar[tuple[str, ...]] = ("saved", "alias")
 
     schema: Annotated[str, Form(r"ckptkit/event/1")]
     id: Annotated[str, Form(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}")]

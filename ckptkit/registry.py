@@ -207,7 +207,7 @@ def new_event(kind: str, model: str, version: str | None, **facts: Any) -> Event
     """An event of this moment.
 
     Args:
-        kind: one of ``Event.KINDS``.
+        kind: ``saved`` or ``alias``.
         model: the registered model.
         version: the version that it speaks of, if any.
         facts: further fields of ``Event``.
