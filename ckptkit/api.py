@@ -78,7 +78,7 @@ def save(
             weights=[weights] if isinstance(weights, str | os.PathLike) else weights,
             model=model,
             from_training=True,
-            config=config if isinstance(config, list | tuple) and not hasattr(config, "_fields") else _given(config),
+            config=config,
             data=data if data is not None else {},
             metrics=metrics if metrics is not None else {},
             aliases=aliases,
@@ -99,10 +99,6 @@ def save(
     for words in saved.warnings:
         _tell(f"warning: {words}")
     return version
-
-
-def _given(config: object) -> tuple[object, ...]:
-    return () if config is None else (config,)
 
 
 def _tell(words: str) -> None:

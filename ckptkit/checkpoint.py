@@ -278,12 +278,16 @@ class Stage:
         home.mkdir()
         self.home = home
         self.folder = home / "version"
-        self.folder.mkdir()
         self._life = contextlib.ExitStack()
-        self._life.enter_context(disk.lock(home / "lock"))
+        try:
+            self.folder.mkdir()
+            self._life.enter_context(disk.lock(home / "lock"))
+        except BaseException:
+            self.__exit__()
+            raise
         self._sums: dict[str, str] = {}
         self._moved: list[tuple[Path, os.stat_result]] = []
-        self._linked: list[str] = []
+        self._linked: dict[str, os.stat_result] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -310,8 +314,7 @@ class Stage:
         if move and stat.S_ISREG(before.st_mode) and before.st_nlink == 1 and _link(source, target):
             sha256, size = hashing.file_sha256(target, progress=progress), before.st_size
             disk.sync_file(target)
-            self._linked.append(path)
-            before = source.lstat()
+            before = self._linked[path] = source.lstat()
         else:
             sha256, size = hashing.copy_sha256(source, target, progress=progress)
         if move:
@@ -349,6 +352,7 @@ class Stage:
 
         Raises:
             FileExistsError: ``target`` exists; the stage is as it was and may be published under another name.
+            CkptkitError: a file that was linked in to be moved was written to since it was hashed.
         """
         for path in (*self._sums, SUMS):
             if path not in self._linked:
@@ -357,6 +361,9 @@ class Stage:
             disk.sync_folder(Path(folder))
         if os.path.lexists(target):
             raise FileExistsError(target)
+        for path, before in self._linked.items():
+            if _state(self.folder.joinpath(path).lstat()) != _state(before):
+                raise CkptkitError(f"{path} changed while it was saved", "save again once nothing writes to it")
         try:
             self.folder.rename(target)
         except OSError as error:
@@ -378,8 +385,7 @@ class Stage:
         stayed = []
         for source, before in self._moved:
             try:
-                now = source.lstat()
-                if (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
+                if _state(source.lstat()) != _state(before):
                     stayed.append(f"{source}: it changed after it was copied")
                     continue
                 source.unlink()
@@ -390,6 +396,10 @@ class Stage:
                 with contextlib.suppress(OSError):
                     Path(folder).rmdir()
         return stayed
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _seal_mode(path: Path) -> None:

@@ -87,7 +87,12 @@ def _joined(arguments: Sequence[str]) -> list[str]:
 
 def _print(code: int, text: str) -> int:
     try:
-        sys.stdout.write(text)
+        data = os.fsencode(text)  # a file's name comes out as its bytes
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "backslashreplace")
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough
         _drop(sys.stdout)

@@ -204,6 +204,11 @@ def expand(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises for an unknown user
 
 
+def real(path: str | os.PathLike[str]) -> Path:
+    """The path with all links followed; a loop of links ends where it began instead of raising."""
+    return Path(os.path.realpath(path))
+
+
 def project_root(start: Path) -> Path | None:
     """The nearest folder at or above ``start`` that holds pyproject.toml or .git; None without one."""
     for folder in (start, *start.parents):

@@ -14,6 +14,8 @@ from typing import Any
 
 from ckptkit.errors import FormatError
 
+_BITS = 4096  # of a whole number; Python refuses to write out 4,300 digits
+
 NODES = 200_000
 """Most values that one YAML document may expand to: aliases can make kilobytes mean gigabytes."""
 
@@ -100,8 +102,10 @@ def load_yaml(data: bytes) -> Any:  # noqa: ANN401 - YAML has no narrower type
         raise FormatError(f"is not YAML: {' '.join(str(error).split())[:200]}") from None
     except RecursionError:
         raise FormatError("is nested too deeply") from None
-    except (ValueError, OverflowError) as error:  # a date such as 2026-13-45, an integer of 4,300 digits
-        raise FormatError(f"is not usable YAML: {error}") from None
+    except FormatError:
+        raise
+    except Exception as error:  # noqa: BLE001 - PyYAML's constructors raise whatever a wrong tag leads them to
+        raise FormatError(f"is not usable YAML: {str(error) or type(error).__name__}") from None
 
 
 @cache
@@ -175,6 +179,8 @@ def _to_plain(value: Any) -> Any:  # noqa: ANN401 - whatever YAML's safe types a
         return value.isoformat()
     if isinstance(value, bytes):
         return repr(value)
+    if isinstance(value, int) and value.bit_length() > _BITS:
+        raise FormatError("holds a whole number of more digits than any program reads")
     return value
 
 

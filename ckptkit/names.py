@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from ckptkit.errors import CkptkitError
 from ckptkit.record import MODEL_NAME
 
-VERSION = re.compile(r"v([0-9]{4,})", re.ASCII)
+VERSION = re.compile(r"v([0-9]{4,18})", re.ASCII)
 _NUMBER = re.compile(r"v?0*([1-9][0-9]{0,17})", re.ASCII | re.IGNORECASE)
 _MODEL = re.compile(MODEL_NAME, re.ASCII)
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)

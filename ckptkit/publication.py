@@ -33,7 +33,11 @@ def open_stage(root: Path, folder: Path | None = None) -> checkpoint.Stage:
             home.mkdir(exist_ok=True)
         _sweep(home)
         stage = checkpoint.Stage(home / f"stage-{secrets.token_hex(6)}")
-        disk.write_new(stage.home / "host", _host().encode())
+        try:
+            disk.write_new(stage.home / "host", _host().encode())
+        except BaseException:
+            stage.__exit__()
+            raise
         return stage
 
 
@@ -46,9 +50,10 @@ def _sweep(private: Path) -> None:
         if not name.startswith("stage-"):
             continue
         try:
-            mine = disk.read_regular(home / "host", 4096).decode() == _host()
+            host = disk.read_regular(home / "host", 4096).decode()
         except (FormatError, UnicodeDecodeError):
-            mine = False
+            host = ""
+        mine = host in {"", _host()}  # without a word it was killed at birth, which is under this very lock
         try:
             old = time.time() - home.stat().st_mtime > _DAY
             if not (mine or old):

@@ -24,7 +24,9 @@ def named_root(explicit: str | os.PathLike[str] | None, cwd: Path) -> Path | Non
     Raises:
         CkptkitError: pyproject.toml cannot be read, or its ``root`` is not a string.
     """
-    if explicit is not None:
+    if explicit is not None and explicit != "":  # an empty variable of a script's
+        if not _is_path(explicit):
+            raise CkptkitError(f"{explicit!r} is no path for a registry root", "give a folder, such as runs")
         return cwd / disk.expand(explicit)
     if os.environ.get("CKPTKIT_ROOT"):
         return cwd / disk.expand(os.environ["CKPTKIT_ROOT"])
@@ -35,6 +37,15 @@ def named_root(explicit: str | os.PathLike[str] | None, cwd: Path) -> Path | Non
     if not isinstance(root, str) or not root:
         raise CkptkitError("[tool.ckptkit] root in pyproject.toml is not a path", 'write root = "runs"')
     return settings.file.parent / disk.expand(root)
+
+
+def _is_path(value: object) -> bool:
+    """Whether a file system could have such a path at all: text without a NUL."""
+    try:
+        text = os.fspath(value)  # type: ignore[call-overload]  # whatever a script passed
+        return isinstance(text, str) and b"\0" not in os.fsencode(text)
+    except (TypeError, UnicodeEncodeError):
+        return False
 
 
 _SETTINGS = {"[tool.ckptkit]": ("check", "root"), "[tool.ckptkit.check]": ("ignore", "select")}

@@ -35,6 +35,8 @@ def collect(weights: object) -> dict[str, Any]:
     for name, value in leaves:
         if name in named:
             raise CkptkitError(f"two of the weights would be called {name!r}", "rename one of them")
+        if name == "__metadata__" or type(value).__name__ == "MaskedArray":
+            raise CkptkitError(f"safetensors has no place for {name!r}, a {type(value).__name__}", _HOW)
         if _is_array(value) or isinstance(value, int | float):
             named[name] = value
         elif value is not None or name.rpartition(".")[2] != "_extra_state":

@@ -271,3 +271,11 @@ def test_junk_of_yaml_signs_raises_format_errors_only(text: str) -> None:
 )
 def test_finite(value: object, expected: object) -> None:
     assert documents.finite(value) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["!!bool maybe", "!!int ''", "!!float ''", "!!timestamp xyz", "!!set [x]", f"0x{'f' * 4000}"]
+)
+def test_tags_that_lie_are_refused_in_words(text: str) -> None:
+    with pytest.raises(FormatError):
+        documents.load_yaml(f"a: {text}".encode())

@@ -530,3 +530,68 @@ def test_closed_streams(project: Path, closing: str) -> None:
     code = "import ckptkit; ckptkit.save('model.safetensors', model='m')"
     subprocess.run(["bash", "-c", f'"{sys.executable}" -c "{code}" {closing}'], check=True, stdout=subprocess.DEVNULL)
     assert (project / "runs" / "m" / "v0001").is_dir()
+
+
+def test_move_refuses_what_is_still_written_to(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "big.bin").write_bytes(b"x" * 1000)
+    real = checkpoint.Stage.seal
+
+    def late(stage: checkpoint.Stage) -> str:  # a training that had not ended
+        with (project / "big.bin").open("ab") as file:
+            file.write(b"more")
+        return real(stage)
+
+    monkeypatch.setattr(checkpoint.Stage, "seal", late)
+    with pytest.raises(CkptkitError, match="changed while it was saved"):
+        save("big.bin", move=True)
+    assert (project / "big.bin").read_bytes().endswith(b"more")
+    assert not list((project / "runs").glob("m/v*"))
+
+
+@pytest.mark.parametrize("root", ["x\0y", "\ud800x", b"rb", 5])
+def test_roots_that_are_no_paths_are_refused_and_the_weights_kept(project: Path, root: Any) -> None:
+    with pytest.raises(CkptkitError, match="kept in"):
+        save({"a": np.ones(2)}, root=root)
+    assert len(list(project.glob("unsaved-*"))) == 1
+
+
+@pytest.mark.usefixtures("project")
+def test_numbers_that_no_reader_holds() -> None:
+    assert "run.step" in save(step=10**5000).lineage["unknown"]
+    assert "run.epoch" in save(epoch=1e300).lineage["unknown"]
+    Path("huge.yaml").write_text(f"a: 0x{'f' * 4000}\n")
+    assert "config.values" in save(config="huge.yaml").lineage["unknown"]
+
+
+@pytest.mark.parametrize("option", ["path", "--data", "--root"])
+def test_loops_of_links_are_refused(project: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "loop").symlink_to("loop")
+    words = {
+        "path": ["loop"],
+        "--data": ["model.safetensors", "--data", "d=loop"],
+        "--root": ["model.safetensors", "--root", "loop/x"],
+    }
+    assert main(["save", *words[option], "--model", "m"]) == 2
+    assert "hint: " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("project")
+def test_one_tag_that_has_no_words_costs_that_tag_alone() -> None:
+    class Mute:
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    lineage = save(tags={"a": Mute(), "b": 1, "password": "hunter2"}).lineage
+    assert lineage["tags"] == {"b": "1", "password": "<redacted:password>"}
+    assert "tags.a" in lineage["unknown"]
+
+
+def test_a_file_name_that_is_no_text_is_printed_as_its_bytes(project: Path) -> None:
+    (project / "out").mkdir()
+    name = b"\xff\xfe.bin"
+    (project / "out" / os.fsdecode(name)).write_bytes(b"w")
+    save("out")
+    out = subprocess.run(
+        [sys.executable, "-m", "ckptkit", "path", "m", name], check=True, capture_output=True, cwd=project
+    ).stdout
+    assert out.endswith(b"/m/v0001/\xff\xfe.bin\n")

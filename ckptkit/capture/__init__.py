@@ -12,6 +12,6 @@ def attempt(unknown: dict[str, str], field: str, probe: Callable[[], T], default
     """What ``probe`` returns; where it fails, ``default``, with the reason under ``field`` in ``unknown``."""
     try:
         return probe()
-    except Exception as error:  # noqa: BLE001 - a probe never fails a save, whatever a library throws
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a probe never fails a save, whatever a library throws
         unknown[field] = reason(error)
         return default

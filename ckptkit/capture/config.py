@@ -57,7 +57,7 @@ def resolve(sources: Sequence[object], *, project: Path, unknown: dict[str, str]
         return Resolved(values=None, text=None, seed=None)
     faults: list[str] = []
     read = [_values(source, faults, strict=strict) for source in sources]
-    found = [values for values in read if values is not None]
+    found = [values for values, _ in read if values is not None]
     if faults:
         unknown["config.values"] = "; ".join(faults)
     if not found:
@@ -66,12 +66,13 @@ def resolve(sources: Sequence[object], *, project: Path, unknown: dict[str, str]
     for values in found[1:]:
         merged = _merge(merged, values)
     shown = redact.values(merged, project=project)
-    text = _verbatim(sources, project) if shown == merged else None
-    return Resolved(values=documents.finite(shown), text=text or documents.dump_yaml(shown).encode(), seed=_seed(shown))
+    text = read[0][1] if len(read) == 1 and shown == merged and _is_harmless(read[0][1], project) else None
+    written = text or documents.dump_yaml(shown).encode("utf-8", "backslashreplace")
+    return Resolved(values=documents.finite(shown), text=written, seed=_seed(shown))
 
 
-def load(path: str | os.PathLike[str], what: str = "configuration") -> dict[str, Any]:
-    """The mapping in a JSON file (by its ending) or a YAML file (any other).
+def load(path: str | os.PathLike[str], what: str = "configuration") -> tuple[dict[str, Any], bytes]:
+    """The mapping in a JSON file (by its ending) or a YAML file (any other), and the bytes that were read.
 
     Args:
         path: the file.
@@ -93,7 +94,7 @@ def load(path: str | os.PathLike[str], what: str = "configuration") -> dict[str,
     if not isinstance(value, dict):
         held = "nothing" if value is None else f"a {type(value).__name__}"
         raise CkptkitError(f"the {what} {file} holds {held}, no mapping", "write lines such as `lr: 0.1`")
-    return value
+    return value, data
 
 
 def _is_deep(value: Any, left: int = DEPTH) -> bool:  # noqa: ANN401 - plain values
@@ -105,22 +106,24 @@ def _is_file(source: object) -> bool:
     return isinstance(source, str | os.PathLike)
 
 
-def _values(source: Any, faults: list[str], *, strict: bool) -> dict[str, Any] | None:  # noqa: ANN401 - path or object
+def _values(source: Any, faults: list[str], *, strict: bool) -> tuple[dict[str, Any] | None, bytes | None]:  # noqa: ANN401 - path or object
+    """The values of a source, and the bytes of a YAML file, which may be kept as they are."""
     if _is_file(source):
         try:
-            return load(source)
+            values, data = load(source)
         except CkptkitError as error:
             if strict:
                 raise
             faults.append(error.message)
-            return None
+            return None, None
+        return values, None if os.fspath(source).lower().endswith(".json") else data
     plain = objects.Plain()
     value = plain.settings(source)
     if plain.cut:
         faults.append(f"it holds more than {objects.VALUES:,} values: the rest was left out")
     if value is None:
         faults.append(f"an object of type {type(source).__name__} holds no names and values")
-    return value
+    return value, None
 
 
 def _merge(below: Any, above: Any) -> Any:  # noqa: ANN401 - plain values
@@ -129,15 +132,10 @@ def _merge(below: Any, above: Any) -> Any:  # noqa: ANN401 - plain values
     return below | {key: _merge(below.get(key), value) for key, value in above.items()}
 
 
-def _verbatim(sources: Sequence[object], project: Path) -> bytes | None:
-    """The bytes of the one YAML file that was given, unless a comment in it holds something to redact."""
-    path: Any = sources[0]
-    if len(sources) > 1 or not _is_file(path):
-        return None
-    file = disk.expand(path)
-    data = b"" if file.suffix.lower() == ".json" else disk.read_regular(file, disk.CONFIG_LIMIT)
-    text = data.decode()
-    return data if redact.text(text, project=project) == text else None
+def _is_harmless(data: bytes | None, project: Path) -> bool:
+    """Whether no comment in a file's text holds something to redact."""
+    text = (data or b"").decode("utf-8", "replace")
+    return redact.text(text, project=project) == text
 
 
 def _seed(values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an int, a string or a list of ints

@@ -104,7 +104,7 @@ def _below(path: Path, top: str, exclude: Sequence[str]) -> Iterator[Placed]:
     if not path.is_dir():
         yield _placed(path, top, inside=True)
         return
-    home = path.resolve()
+    home = disk.real(path)
     above: tuple[Path, ...] = (home,)
     folders = [(path, f"{top}/" if top else "", "", above)]
     while folders:
@@ -117,7 +117,7 @@ def _below(path: Path, top: str, exclude: Sequence[str]) -> Iterator[Placed]:
             if not inner.is_dir():
                 yield _placed(inner, place_ + name, inside=inside)
                 continue
-            real = inner.resolve()
+            real = disk.real(inner)
             if real in above:
                 raise CkptkitError(f"{inner} leads back to a folder above it", "leave it out with --exclude")
             folders.append((inner, f"{place_}{name}/", f"{relative}/", (*above, real)))

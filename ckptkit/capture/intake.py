@@ -22,13 +22,14 @@ class Request:
 
     ``weights`` is a sequence of paths, or a state dict or module in memory. With ``from_training`` a training has just
     ended: only unusable weights, model name or root raise, and whatever else is wrong is recorded as unknown.
-    ``config`` are files and objects, later ones overriding; ``metrics_file`` and ``python`` are the command line's.
+    ``config`` is a file or object, or a list of them, later ones overriding; ``metrics_file`` and ``python`` are the
+    command line's.
     """
 
     weights: object
     model: object
     from_training: bool
-    config: Sequence[object] = ()
+    config: object = None
     data: Any = field(default_factory=dict)
     metrics: Any = field(default_factory=dict)
     metrics_file: Path | None = None
@@ -140,7 +141,7 @@ def read(request: Request, guard: Guard, project: Path) -> Intake:
         metrics=_metrics(request, guard),
         aliases=tuple(dict.fromkeys(guard.each("aliases", request.aliases, names.require_alias))),
         base_models=guard.each("base_models", request.base_models, _base_model),
-        tags=guard.take("tags", {}, _texts, request.tags, project),
+        tags=guard.take("tags", {}, _texts, request.tags, guard, "tags", project),
         step=guard.take("run.step", None, _step, request.step),
         epoch=guard.take("run.epoch", None, _epoch, request.epoch),
         message=guard.take("message", None, _message, request.message, project),
@@ -150,19 +151,26 @@ def read(request: Request, guard: Guard, project: Path) -> Intake:
 
 def _config(request: Request, guard: Guard, project: Path) -> config.Resolved:
     where, before = "config.values", len(guard.warnings)
+    sources = guard.take(where, (), _sources, request.config)
     nothing = config.Resolved(values=None, text=None, seed=None)
     found = guard.take(
-        where, nothing, config.resolve, request.config, project=project, unknown=guard.unknown, strict=guard.strict
+        where, nothing, config.resolve, sources, project=project, unknown=guard.unknown, strict=guard.strict
     )
-    if request.config and where in guard.unknown and len(guard.warnings) == before:
+    if sources and where in guard.unknown and len(guard.warnings) == before:
         guard.warnings.append(f"{where}: {guard.unknown[where]}")
     return found
+
+
+def _sources(given: Any) -> tuple[object, ...]:  # noqa: ANN401 - whatever was given as config
+    if given is None:
+        return ()
+    return tuple(given) if isinstance(given, list | tuple) and not hasattr(given, "_fields") else (given,)
 
 
 def _metrics(request: Request, guard: Guard) -> Mapping[str, Metric]:
     found: dict[str, Metric] = {}
     if request.metrics_file is not None:
-        found |= metrics.read(config.load(request.metrics_file, "metrics"))
+        found |= metrics.read(config.load(request.metrics_file, "metrics")[0])
     if guard.strict:
         return found | metrics.read(request.metrics)
     refused: dict[str, str] = {}
@@ -183,10 +191,17 @@ def _base_model(given: object) -> BaseModel:
     return BaseModel(id=redact.text(name), revision=revision or None)
 
 
-def _texts(given: Mapping[str, object], project: Path) -> dict[str, str]:
+def _texts(given: Any, guard: Guard, where: str, project: Path) -> dict[str, str]:  # noqa: ANN401 - whatever was given
     if not isinstance(given, Mapping):
-        raise CkptkitError(f"{given!r} is no mapping of names to texts", "write K=V, such as purpose=baseline")
-    return {str(key): redact.text(str(value), project=project) for key, value in given.items()}
+        raise CkptkitError(f"{where} of type {type(given).__name__}: not names and texts", "write K=V")
+    texts = {str(key): guard.take(f"{where}.{key}", None, str, value) for key, value in given.items()}
+    shown: dict[str, str] = redact.values(
+        {key: text for key, text in texts.items() if text is not None}, project=project
+    )
+    return shown
+
+
+_MOST = 1 << 63  # what every reader of JSON holds
 
 
 def _step(given: Any) -> int | None:  # noqa: ANN401 - an int of any library
@@ -194,9 +209,9 @@ def _step(given: Any) -> int | None:  # noqa: ANN401 - an int of any library
         return None
     try:
         step = int(given)
-        if step < 0 or step != given:
+        if not 0 <= step < _MOST or step != given:
             raise ValueError  # noqa: TRY301 - one message for all that is no step
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise CkptkitError(f"{given!r} is no step", "a step is a whole number from 0 up") from None
     return step
 
@@ -206,9 +221,9 @@ def _epoch(given: Any) -> float | None:  # noqa: ANN401 - a number of any librar
         return None
     try:
         epoch = float(given)
-        if not 0 <= epoch < float("inf"):
+        if not 0 <= epoch < _MOST:
             raise ValueError  # noqa: TRY301 - one message for all that is no epoch
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise CkptkitError(f"{given!r} is no epoch", "an epoch is a number from 0 up") from None
     return int(epoch) if epoch.is_integer() else epoch
 
@@ -218,7 +233,7 @@ def _message(given: object, project: Path) -> str | None:
 
 
 def _answers(given: Mapping[str, object], guard: Guard, project: Path) -> dict[str, str]:
-    answers = _texts(given, project)
+    answers = _texts(given, guard, "card", project)
     for key in [key for key in answers if key not in templates.HUMAN_KEYS]:
         words = f"{key!r} is no part of a model card"
         if guard.strict:

@@ -1,5 +1,6 @@
 """Configuration objects as plain values, recognised without importing the libraries that they are from."""
 
+import contextlib
 import datetime as dt
 import decimal
 import enum
@@ -156,10 +157,22 @@ def _field_names(value: Any) -> list[str] | None:  # noqa: ANN401 - anything at 
 
 
 def _from_omegaconf(omegaconf: Any, value: Any) -> Any:  # noqa: ANN401 - the class OmegaConf and a config of it
+    """Plain values with interpolations resolved; one that cannot be resolved here is shown as it is written."""
     try:
         return omegaconf.to_container(value, resolve=True, throw_on_missing=False)
-    except Exception:  # noqa: BLE001 - an interpolation that cannot be resolved here is shown as it is written
-        return omegaconf.to_container(value, resolve=False, throw_on_missing=False)
+    except Exception:  # noqa: BLE001 - one of the interpolations cannot
+        written = omegaconf.to_container(value, resolve=False, throw_on_missing=False)
+        return _resolved(omegaconf, value, written)
+
+
+def _resolved(omegaconf: Any, value: Any, written: Any) -> Any:  # noqa: ANN401 - as _from_omegaconf
+    keys = written if isinstance(written, dict) else range(len(written)) if isinstance(written, list) else ()
+    out = dict(written) if isinstance(written, dict) else written
+    for key in keys:
+        with contextlib.suppress(Exception):  # what cannot be resolved stays as it is written
+            inner = value[key]
+            out[key] = _from_omegaconf(omegaconf, inner) if omegaconf.is_config(inner) else inner
+    return out
 
 
 def _attributes(value: object) -> dict[str, Any]:

@@ -224,9 +224,9 @@ def _aliases(work: _Work, given: Sequence[str], known: Mapping[str, Any]) -> tup
 def _refuse_published(paths: Sequence[Path], root: Path) -> None:
     """Refuse to move what a version holds, here or in another registry: versions are immutable."""
     for path in paths:
-        real = path.resolve()
+        real = disk.real(path)
         holders = [folder for folder in (real, *real.parents) if checkpoint.is_whole(folder)]
-        if holders or root.resolve() in real.parents:
+        if holders or disk.real(root) in real.parents:
             raise CkptkitError(
                 f"{path} cannot be moved: it is part of {holders[0] if holders else root}", "leave out --move"
             )
@@ -234,9 +234,9 @@ def _refuse_published(paths: Sequence[Path], root: Path) -> None:
 
 def _refuse_nested(paths: Sequence[Path], root: Path, what: str) -> None:
     """Refuse what holds the registry: it would be saved into itself."""
-    real = root.resolve()
+    real = disk.real(root)
     for path in paths:
-        if path.resolve() in {real, *real.parents}:
+        if disk.real(path) in {real, *real.parents}:
             raise CkptkitError(f"{path} holds the registry root {root}", f"give {what} alone, or another --root DIR")
 
 
@@ -275,7 +275,7 @@ def _dataset(work: _Work, name: object, value: object, cache: hash_cache.Cache) 
     if isinstance(value, str | os.PathLike):
         path = disk.expand(value)
         _refuse_nested([path], work.root, "the data")
-        if work.root.resolve() in path.resolve().parents:
+        if disk.real(work.root) in disk.real(path).parents:
             raise CkptkitError(f"{path} lies in the registry root {work.root}", "keep data elsewhere")
     return data.observe(
         known,
