@@ -138,7 +138,9 @@ def _is_view(tensor: Any) -> bool:  # noqa: ANN401 - a torch tensor
 
 
 def rescue(weights: object) -> Path:
-    """Keep weights that could not be saved in a new file in the working directory, so that they outlive the process.
+    """Keep weights that could not be saved in a new file, so that they outlive the process.
+
+    It lies in the working directory, or where that takes none in the folder for temporary files.
 
     As safetensors where they are arrays or tensors and the package is there; else as the loaded torch, or Python
     itself, writes them.
@@ -147,7 +149,7 @@ def rescue(weights: object) -> Path:
         Exception: they can be written in no way.
     """
     now = datetime.now(UTC)
-    stem = f"unsaved-{now:%Y%m%dT%H%M%S}.{now.microsecond:06d}Z-{os.getpid()}"
+    stem = _writable() / f"unsaved-{now:%Y%m%dT%H%M%S}.{now.microsecond:06d}Z-{os.getpid()}"
     path = Path(f"{stem}.safetensors")
     try:
         write(collect(weights), path)
@@ -166,3 +168,12 @@ def rescue(weights: object) -> Path:
     with path.open("xb") as file:
         pickle.dump(weights, file)
     return path
+
+
+def _writable() -> Path:
+    import tempfile
+
+    try:
+        return Path() if os.access(Path.cwd(), os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+    except OSError:  # the working directory is gone
+        return Path(tempfile.gettempdir())

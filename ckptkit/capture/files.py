@@ -104,12 +104,10 @@ def _below(path: Path, top: str, exclude: Sequence[str]) -> Iterator[Placed]:
     if not path.is_dir():
         yield _placed(path, top, inside=True)
         return
-    home = disk.real(path)
-    above: tuple[Path, ...] = (home,)
-    folders = [(path, f"{top}/" if top else "", "", above)]
+    above: tuple[tuple[int, int], ...] = (_identity(path),)
+    folders = [(path, f"{top}/" if top else "", "", above, True)]
     while folders:
-        folder, place_, within, above = folders.pop()
-        inside = above[-1] == home / within
+        folder, place_, within, above, inside = folders.pop()
         for name in _listed(folder):
             inner, relative = folder / name, within + name
             if any(fnmatch.fnmatchcase(relative, glob) or fnmatch.fnmatchcase(name, glob) for glob in exclude):
@@ -117,10 +115,16 @@ def _below(path: Path, top: str, exclude: Sequence[str]) -> Iterator[Placed]:
             if not inner.is_dir():
                 yield _placed(inner, place_ + name, inside=inside)
                 continue
-            real = disk.real(inner)
-            if real in above:
+            itself = _identity(inner)
+            if itself in above:
                 raise CkptkitError(f"{inner} leads back to a folder above it", "leave it out with --exclude")
-            folders.append((inner, f"{place_}{name}/", f"{relative}/", (*above, real)))
+            below = inside and not inner.is_symlink()
+            folders.append((inner, f"{place_}{name}/", f"{relative}/", (*above, itself), below))
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _listed(folder: Path) -> list[str]:

@@ -197,9 +197,9 @@ def _installed(path: Sequence[str], unknown: dict[str, str]) -> list[_Installed]
 def _read(distribution: "Distribution") -> _Installed | None:
     """Name and version from the text: the parser of e-mail that stands behind ``.metadata`` is many times slower."""
     try:
-        texts = (distribution.read_text(name) for name in ("METADATA", "PKG-INFO", ""))
+        texts = (_text(distribution, name) for name in ("METADATA", "PKG-INFO", ""))
         text = next((text for text in texts if text), "")
-        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+        origin = json.loads(_text(distribution, "direct_url.json") or "{}")
         fields = {
             key.lower(): value for key, value in reversed(_FIELD.findall(re.split(r"\r?\n\r?\n", text, maxsplit=1)[0]))
         }
@@ -208,6 +208,17 @@ def _read(distribution: "Distribution") -> _Installed | None:
         return None
     key = re.sub(r"[-_.]+", "-", name).lower()
     return _Installed(distribution=distribution, key=key, name=name, version=version, folder=_source(origin))
+
+
+def _text(distribution: "Distribution", name: str) -> str:
+    """A file of a distribution's metadata; a FIFO in its place is not waited for."""
+    place = getattr(distribution, "_path", None)
+    if not isinstance(place, Path):  # in a zip file
+        return distribution.read_text(name) or ""
+    try:
+        return read_regular(place / name).decode()
+    except FormatError:
+        return ""
 
 
 def _source(origin: object) -> str | None:
@@ -265,12 +276,12 @@ def _by_name(each: _Installed, here: dict[str, str]) -> list[str]:
 
 
 def _by_top_level(each: _Installed, here: dict[str, str]) -> list[str]:
-    names = (each.distribution.read_text("top_level.txt") or "").split()
+    names = _text(each.distribution, "top_level.txt").split()
     return [package for package in here if _stem(package) in names]
 
 
 def _by_record(each: _Installed, here: dict[str, str]) -> list[str]:
-    record = f"\n{each.distribution.read_text('RECORD') or ''}"
+    record = f"\n{_text(each.distribution, 'RECORD')}"
     return [package for package, file in here.items() if f"\n{file}," in record]
 
 

@@ -93,7 +93,7 @@ def _in_words(work: Callable[[], T]) -> T:
 
 def _rescue(weights: object) -> str:
     try:
-        return f"the weights are kept in ./{state_dict.rescue(weights)}"
+        return f"the weights are kept in {state_dict.rescue(weights)}"
     except Exception as error:  # noqa: BLE001 - whatever else happens, the first fault is told
         return f"the weights could not be kept: {disk.reason(error)}"
 
@@ -108,12 +108,12 @@ def _save_files(request: Request, progress: hashing.Progress | None, expect: Cal
     strict = not request.from_training
     found = files.place(request.paths, rename=request.rename, exclude=request.exclude, strict=strict)
     work = _begin(request, root, found.written, progress)
+    _require_space(work, found.files)
     body = work.guard.take("card", None, _body, found.readme)
     if expect:
         expect(sum(file.bytes for file in found.files))
 
     def stage_weights(stage: checkpoint.Stage) -> list[WeightsFile]:
-        _require_space(work, found.files)
         if request.move and found.readme and body is not None:
             stage.claim(found.readme)
         return [_stage_file(work, stage, file, move=request.move and file.inside) for file in found.files]
@@ -292,9 +292,10 @@ def _dataset(work: _Work, name: object, value: object, cache: hash_cache.Cache) 
 def _require_space(work: _Work, found: Sequence[files.Placed]) -> None:
     import shutil
 
-    device = work.root.stat().st_dev
+    place = next(folder for folder in (work.root / work.model, work.root, *work.root.parents) if folder.is_dir())
+    device = place.stat().st_dev
     needed = sum(file.bytes for file in found if not (work.request.move and _is_linkable(file.source, device)))
-    free = shutil.disk_usage(work.root).free
+    free = shutil.disk_usage(place).free
     if needed > free:
         hint = "free some space, or give another --root DIR" if work.request.move else "use --move, or free some space"
         raise CkptkitError(f"{work.root} needs {words.size(needed)}, {words.size(free)} free", hint)
