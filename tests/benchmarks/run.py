@@ -141,7 +141,7 @@ def generated(root: Path, source: Path, count: int) -> None:
     old = hashlib.sha256(sums).hexdigest()
     for number in range(1, count + 1):
         version = folder / f"v{number:04d}"
-        lineage |= {"version": version.name, "metrics": {"accuracy": number / count}}
+        lineage |= {"version": version.name, "tags": {"number": str(number)}}
         files[checkpoint.LINEAGE] = documents.dump_json(lineage)
         known[checkpoint.LINEAGE] = hashlib.sha256(files[checkpoint.LINEAGE]).hexdigest()
         sealed = manifest.dump(known.items())
