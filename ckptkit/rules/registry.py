@@ -30,8 +30,9 @@ def event_missing(model: Model) -> Iterator[Fault]:
 
     Its absence means that a save was interrupted right at its end, or that a folder was copied here by hand.
     """
-    missing = [version for version in model.versions if version not in model.saved] if not model.broken else []
-    if missing:
+    saved = model.saved
+    missing = [version for version in model.versions if version not in saved]
+    if missing and not model.broken:
         yield Fault(f"no saved event for {some(missing)}", HISTORY)
 
 
@@ -81,8 +82,8 @@ def number_twice(model: Model) -> Iterator[Fault]:
 )
 def version_gone(model: Model) -> Iterator[Fault]:
     """The history records a save, and the folder is not there: it was removed by hand, or not copied along."""
-    standing = set(model.aliases.values())
-    gone = [version for version in model.saved if version not in model.versions and version not in standing]
+    known = {*model.versions, *model.aliases.values()}
+    gone = [version for version in model.saved if version not in known]
     if gone:
         yield Fault(f"saved and not there: {some(gone)}")
 
