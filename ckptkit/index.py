@@ -83,6 +83,9 @@ def add(
         known: the model's part of ``index``.
         version: what was published.
         events: the events that were written with it.
+
+    Raises:
+        FormatError: the version cannot be read back at this moment.
     """
     name = version.path.name
     saved = next((event.id for event in events if event.kind == "saved"), None)
@@ -92,12 +95,15 @@ def add(
     listed = _events(folder)
     # Where others wrote as well, which a disk without locks allows, the part stays one that counts as out of date.
     alone = _history(listed - {f"{event.id}.json" for event in events}) == known["history"]
+    row = summarise(version.path, saved)
+    if "unreadable" in row:
+        raise FormatError(row["unreadable"])
     changed = {
         "aliases": dict(sorted(aliases.items())),
         "heads": dict(sorted(heads.items())),
         "last": names.folder_number(name),
         "history": _history(listed) if alone else known["history"],
-        "versions": known["versions"] | {name: summarise(version.path, saved)},
+        "versions": known["versions"] | {name: row},
     }
     return {**index, "models": dict(sorted({**index["models"], folder.name: changed}.items()))}
 

@@ -122,6 +122,7 @@ _GITATTRIBUTES = "# Digests are over bytes: no newline conversion here.\n* -text
 _GITIGNORE = """\
 # Records go into git, weights and this machine's side do not.
 /.ckptkit/
+/*/history/.*
 /*/v[0-9]*/**
 !/*/v[0-9]*/**/
 !/*/v[0-9]*/README.md
