@@ -296,7 +296,12 @@ class Stage:
         import shutil
 
         self._life.close()
-        shutil.rmtree(self.home, ignore_errors=True)
+        gone = self.home.with_name(f"gone-{self.home.name}")
+        try:
+            self.home.rename(gone)  # from here on nobody looks for a lock in it, and so makes one
+        except OSError:
+            gone = self.home
+        shutil.rmtree(gone, ignore_errors=True)
 
     def add(self, source: Path, path: str, *, move: bool, progress: hashing.Progress | None = None) -> tuple[str, int]:
         """Stage one saved file and return its SHA-256 in hex and its size in bytes.

@@ -47,13 +47,14 @@ def _sweep(private: Path) -> None:
 
     for name in registry.names_in(private):
         home = private / name
+        if name.startswith("gone-"):  # its owner was removing it, or died while it did
+            shutil.rmtree(home, ignore_errors=True)
         if not name.startswith("stage-"):
             continue
         try:
-            host = disk.read_regular(home / "host", 4096).decode()
-        except (FormatError, UnicodeDecodeError):
-            host = ""
-        mine = host in {"", _host()}  # without a word it was killed at birth, which is under this very lock
+            mine = disk.read_regular(home / "host", 4096).decode() == _host()
+        except (FormatError, UnicodeDecodeError):  # it is being removed, or was killed at birth
+            mine = False
         try:
             old = time.time() - home.stat().st_mtime > _DAY
             if not (mine or old):
