@@ -191,7 +191,7 @@ def _finish(
             modified=written,
             unknown=guard.unknown,
         )
-        version = _publish(work, stage, parts, aliases, body)
+        version = _publish(work, stage, parts, aliases, body, index.unrecorded(known, work.root / work.model))
         if request.move:
             tops = [path for path in request.paths if path.is_dir() and not path.is_symlink()]
             guard.warnings += [f"not moved: {which}" for which in stage.remove_sources(tops)]
@@ -338,8 +338,15 @@ def _stage_records(
 
 
 def _publish(
-    work: _Work, stage: checkpoint.Stage, parts: Parts, aliases: Sequence[str], body: str | None
+    work: _Work,
+    stage: checkpoint.Stage,
+    parts: Parts,
+    aliases: Sequence[str],
+    body: str | None,
+    missing: Sequence[str],
 ) -> registry.Version:
+    """Publish under the root's lock, after the versions in ``missing``, which lack their event, were taken in."""
+
     def finish(version: str) -> str:
         lineage = compose(parts, version)
         stage.put(checkpoint.LINEAGE, documents.dump_json(lineage.to_dict()))
@@ -348,7 +355,6 @@ def _publish(
         return digest
 
     folder = work.root / work.model
-    missing = index.unrecorded(index.load(work.root), folder)
     sound = publication.verified(folder, missing)  # it hashes, so it is done before others have to wait
     with roots.locked(work.root):
         if missing:
