@@ -14,7 +14,7 @@ from ckptkit.words import inert
 Paths = str | os.PathLike[str]
 
 
-def save(
+def save(  # noqa: PLR0913 - keyword arguments, each a fact of its own
     weights: Paths | Sequence[Paths] | Mapping[str, Any] | object,
     *,
     model: str,
@@ -22,6 +22,9 @@ def save(
     data: Mapping[str, object] | None = None,
     metrics: Mapping[str, object] | None = None,
     aliases: Sequence[str] = (),
+    only_if: str | None = None,
+    keep_last: int | None = None,
+    keep_best: str | Sequence[str] | None = None,
     parents: Sequence[object] = (),
     base_models: Sequence[str] = (),
     tags: Mapping[str, object] | None = None,
@@ -45,6 +48,11 @@ def save(
         data: the datasets by name: paths of files or folders, arrays, data frames.
         metrics: the results by name: numbers, or ``{"value", "split", "n", "ci", "slices"}``.
         aliases: names that move to this version, such as ``candidate``.
+        only_if: they move only if this version is better in a metric, such as ``val_loss:min``, than the one on which
+            they stand by then; also where other processes save at the same time.
+        keep_last: of this run, only so many of the newest versions keep their weights; the record of the others stays.
+        keep_best: the best of this run by a metric, such as ``val_loss:min``, keeps its weights too. Versions that
+            bear an alias or a stage always do.
         parents: versions or files that this one was made from; a pair with the relation, or ``"REF:RELATION"``.
         base_models: ids of models from elsewhere, with ``@REVISION`` where known.
         tags: free facts.
@@ -82,6 +90,9 @@ def save(
             data=data if data is not None else {},
             metrics=metrics if metrics is not None else {},
             aliases=aliases,
+            only_if=only_if,
+            keep_last=keep_last,
+            keep_best=keep_best,
             parents=parents,
             base_models=base_models,
             tags=tags or {},
@@ -95,7 +106,7 @@ def save(
         )
     )
     version = saved.version
-    _tell(f"saved {version.ref} in {shown(version.path)} ({version.digest[:15]}…)")
+    _tell("; ".join([f"saved {version.ref} in {shown(version.path)} ({version.digest[:15]}…)", *saved.notes]))
     for words in saved.warnings:
         _tell(f"warning: {words}")
     return version

@@ -32,6 +32,9 @@ RESERVED = frozenset(name.lower() for name in RECORDS) | {DATA, "code"}
 HASHED_ALWAYS = 1 << 20
 """Files of at most so many bytes are hashed in every reading; larger ones in a deep one."""
 
+SEALED = 0o444
+"""The most that the mode of a sealed file allows."""
+
 T = TypeVar("T")
 
 
@@ -70,7 +73,7 @@ class Checkpoint:
     ``entries`` are all names below ``path``, relative and POSIX; ``sums`` is what SHA256SUMS lists, ``digest`` the
     digest of that file; ``hashed`` holds the digests made in this reading; ``raw`` is lineage.json as plain JSON,
     ``lineage`` the same as a record; ``texts`` the small text records by path; ``headers`` what the headers of the
-    saved files say.
+    saved files say; ``pruned`` are the paths of saved files that were removed on purpose.
     """
 
     path: Path
@@ -87,6 +90,7 @@ class Checkpoint:
     card: Card | Unreadable | None
     texts: Mapping[str, str | Unreadable]
     headers: Mapping[str, weights.Header | Unreadable]
+    pruned: frozenset[str]
 
     @property
     def ref(self) -> str:
@@ -113,12 +117,19 @@ def is_record(path: str) -> bool:
     return path in RECORDS or (bool(rest) and first in {DATA, "code"})
 
 
-def read(folder: Path, *, deep: bool = False, progress: hashing.Progress | None = None) -> Checkpoint:
+def read(
+    folder: Path,
+    *,
+    deep: bool = False,
+    pruned: frozenset[str] = frozenset(),
+    progress: hashing.Progress | None = None,
+) -> Checkpoint:
     """Read a version folder.
 
     Args:
         folder: the version folder; its name and its parent's are taken for version and model.
         deep: hash every listed file from its bytes, whatever its size.
+        pruned: the saved files that were removed on purpose, as the history says.
         progress: called with the number of bytes hashed since the last call.
     """
     entries = dict(_walk(folder))
@@ -151,6 +162,7 @@ def read(folder: Path, *, deep: bool = False, progress: hashing.Progress | None 
             for path, entry in entries.items()
             if entry.kind == "file" and not is_record(path)
         },
+        pruned=pruned,
     )
 
 
@@ -200,7 +212,7 @@ def _is_small(path: str, entry: Entry) -> bool:
 
 
 def _is_text_record(path: str) -> bool:
-    return path in {REQUIREMENTS, CONFIG} or path.startswith(f"{DATA}/")
+    return path in {CARD, CONFIG, LINEAGE, REQUIREMENTS, SUMS} or path.startswith(f"{DATA}/")
 
 
 def _bytes(path: Path) -> bytes | Unreadable:
@@ -327,6 +339,30 @@ class Stage:
         self._sums[path] = sha256
         return sha256, size
 
+    def exchange(self, path: str, draft: Path, *, progress: hashing.Progress | None = None) -> bool:
+        """Put another file in place of a staged one, if it holds the same bytes by now.
+
+        Args:
+            path: a file that was staged, or a record that was put.
+            draft: the other file, under a name in ``home`` that nobody else knows.
+            progress: called with the number of bytes hashed since the last call.
+
+        Raises:
+            FormatError: it cannot be read.
+            OSError: the disk refuses; what was staged is as it was.
+        """
+        if hashing.file_sha256(draft, progress=progress) != self._sums[path]:
+            return False
+        disk.sync_file(draft)
+        draft.replace(self.folder / path)
+        self._linked.pop(path, None)  # from here on the source may change
+        return True
+
+    @property
+    def sums(self) -> Mapping[str, str]:
+        """SHA-256 in hex of all that was staged so far, by path."""
+        return self._sums
+
     def claim(self, source: Path) -> None:
         """Let ``remove_sources`` remove a file whose text went into the card."""
         self._moved.append((source, source.lstat()))
@@ -408,7 +444,9 @@ def _state(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def _seal_mode(path: Path) -> None:
-    path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o444)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & ~SEALED:  # what another version shares is sealed, and may be another user's
+        path.chmod(mode & SEALED)
 
 
 def _link(source: Path, target: Path) -> bool:

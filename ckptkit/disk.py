@@ -114,8 +114,9 @@ def replace(path: Path, data: bytes) -> None:
     Raises:
         OSError: the disk is full or refuses; ``path`` is as it was.
     """
-    with contextlib.suppress(FormatError):
-        if not path.is_symlink() and read_regular(path) == data:
+    with contextlib.suppress(FormatError, OSError):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_size == len(data) and read_regular(path) == data:
             return
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     write_new(draft, data)

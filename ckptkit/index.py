@@ -12,16 +12,15 @@ names, so what follows from them cannot have changed either. To know this costs 
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, disk, documents, names, registry
+from ckptkit import checkpoint, disk, history, index_file, names, overview, registry
 from ckptkit.errors import FormatError
+from ckptkit.index_file import SCHEMA, Rows
 from ckptkit.record import Event, Lineage
 from ckptkit.registry import Model, Version
-
-SCHEMA = "ckptkit/index/1"
-"""The form of the index, down to each version's line: what bears it needs no further look."""
 
 _VALUES = 300
 """Most configuration values of one version that the index repeats."""
@@ -29,104 +28,201 @@ _VALUES = 300
 _WIDE = 200
 """Longer strings stay out of the index."""
 
+EMPTY: Mapping[str, Any] = {"schema": SCHEMA, "models": {}}
+"""The index of a registry without a model."""
 
-def build(root: Path) -> dict[str, Any]:
-    """The index of a registry, from its folders and events alone.
+
+def build(root: Path, known: Mapping[str, Any] = EMPTY, at: str | None = None) -> dict[str, Any]:
+    """The index of a registry, from its folders and events.
+
+    Args:
+        root: the registry root.
+        known: an earlier index, whose lines are taken for versions that are still the ones that were saved.
+        at: as of this time, in the form in which events bear it.
 
     Raises:
         CkptkitError: ``root`` cannot be listed.
     """
-    return {"schema": SCHEMA, "models": {model.name: describe(model) for model in registry.models(root)}}
+    parts = {}
+    for name in registry.model_names(root):
+        part = entry(known, name)
+        if at is not None:
+            part = describe(_earlier(registry.read_model(root / name), at), part["versions"])
+        elif not _is_current(root, name, part):
+            part = describe(registry.read_model(root / name), part["versions"])
+        parts[name] = part
+    return {"schema": SCHEMA, "models": parts}
 
 
-def describe(model: Model, summaries: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+def _earlier(model: Model, at: str) -> Model:
+    """A model as it was at a time, in today's numbers."""
+    then = history.state(model.events, at)
+    return replace(model, state=then, versions=tuple(name for name in model.versions if name in then.saved))
+
+
+def describe(model: Model, known: Mapping[str, Mapping[str, Any]], *, trusted: bool = False) -> dict[str, Any]:
     """A model's part of the index.
 
     Args:
         model: the model as read.
-        summaries: each version's line, where these were read already.
+        known: lines of its versions, taken for those that are still the ones that were saved.
+        trusted: the lines were read from the folders just now.
     """
-    saved = model.saved
-    if summaries is None:
-        summaries = {
-            version: summarise(model.path / version, saved[version].id if version in saved else None)
-            for version in model.versions
+    state = model.state
+    rows = {}
+    for version in model.versions:
+        row = known.get(version)
+        if row is None or not (trusted or _is_reusable(row, state.digests.get(version, ()))):
+            row = summarise(model.path / version)
+        rows[version] = _said(row, version, state)
+    gone: dict[str, dict[str, Any]] = {
+        version: {
+            "digest": event.digest,
+            "deleted": event.time,
+            "files": {file.path: file.sha256 for file in event.files},
         }
+        for version, event in state.deleted.items()
+        if version not in rows
+    }
+    gone |= {
+        version: {"digest": event.digest, "deleted": None, "files": {}}
+        for version, event in state.saved.items()
+        if version not in rows
+    }
     return {
-        "aliases": dict(model.aliases),
-        "heads": {alias: model.alias_heads(alias)[-1].id for alias in model.moved_aliases},
+        "aliases": dict(state.aliases),
+        "stages": dict(state.stages),
+        "texts": dict(state.texts),
+        "heads": {chain: [event.id for event in events] for chain, events in state.heads.items()},
         "last": model.last,
+        "became": state.became,
+        "unrecorded": list(model.unrecorded),
         "history": _history(f"{event.id}.json" for event in model.events),
-        "versions": {version: summaries[version] for version in model.versions},
+        "gone": Rows(dict(sorted(gone.items(), key=lambda item: names.folder_number(item[0]) or 0))),
+        "versions": Rows(rows),
     }
 
 
-def entry(index: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _is_reusable(row: Mapping[str, Any], digests: Sequence[str]) -> bool:
+    """Whether a line is certain to be what the folder would give again, without what events add to it."""
+    return digests == (row["digest"],) and not {"unreadable", "evaluated"} & row.keys()
+
+
+def _said(row: Mapping[str, Any], version: str, state: history.State) -> dict[str, Any]:
+    """A version's line with what events say of it."""
+    out = {key: value for key, value in row.items() if key != "pruned"}
+    out["event"] = state.saved[version].id if version in state.saved else None
+    if version in state.pruned:
+        out["pruned"] = sorted(state.pruned[version])
+    later = {name: metric for event in state.evaluations.get(version, ()) for name, metric in event.metrics.items()}
+    if later and "metrics" in out:
+        out["metrics"] = out["metrics"] | {name: metric.value for name, metric in later.items()}
+        out["splits"] = out["splits"] | {name: metric.split for name, metric in later.items() if metric.split}
+        out["evaluated"] = sorted(later)
+    return out
+
+
+def entry(index: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A model's part of the index; that of a model without versions where there is none yet."""
-    known: dict[str, Any] | None = index["models"].get(folder.name)
-    return known or {"aliases": {}, "heads": {}, "last": 0, "history": _history(()), "versions": {}}
+    known: dict[str, Any] | None = index["models"].get(name)
+    return known or {
+        "aliases": {},
+        "stages": {},
+        "texts": {},
+        "heads": {},
+        "last": 0,
+        "became": None,
+        "unrecorded": [],
+        "history": _history(()),
+        "gone": Rows({}),
+        "versions": Rows({}),
+    }
 
 
-def unrecorded(index: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
-    """The versions of a model that have no ``saved`` event."""
-    return tuple(version for version, summary in entry(index, folder)["versions"].items() if summary["event"] is None)
-
-
-def add(
-    index: Mapping[str, Any], folder: Path, known: Mapping[str, Any], version: Version, events: Sequence[Event]
+def after(
+    index: Mapping[str, Any], root: Path, name: str, events: Sequence[Event], version: Version | None = None
 ) -> dict[str, Any]:
-    """The index after one more version: what ``build`` would give, without reading every folder again.
+    """The index after some events: what ``build`` would give, without reading folders and events again.
 
     Args:
         index: the index before.
-        folder: the model's folder.
-        known: the model's part of ``index``.
-        version: what was published.
-        events: the events that were written with it.
+        root: the registry root.
+        name: the model.
+        events: ``saved``, ``alias``, ``stage`` and ``described`` events that were written, each of which followed
+            all heads of its chain.
+        version: what was published, if anything was.
 
     Raises:
         FormatError: the version cannot be read back at this moment.
     """
-    name = version.path.name
-    saved = next((event.id for event in events if event.kind == "saved"), None)
-    moved = [event for event in events if event.kind == "alias"]
-    aliases = known["aliases"] | {event.alias: name for event in moved}
-    heads = known["heads"] | {event.alias: event.id for event in moved}
-    listed = _events(folder)
+    part = dict(entry(index, name))
+    if version is not None:
+        row = {**summarise(version.path), "event": next((each.id for each in events if each.kind == "saved"), None)}
+        if "unreadable" in row:
+            raise FormatError(row["unreadable"])
+        part["versions"] = part["versions"].plus(version.path.name, row)
+        part["unrecorded"] = [*part["unrecorded"], *([] if row["event"] else [version.path.name])]
+    for event in events:
+        _follow(part, event)
+        part["last"] = max(part["last"], names.folder_number(event.version or "") or 0)
+    listed = _events(root / name)
     # Where others wrote as well, which a disk without locks allows, the part stays one that counts as out of date.
-    alone = _history(listed - {f"{event.id}.json" for event in events}) == known["history"]
-    row = summarise(version.path, saved)
-    if "unreadable" in row:
-        raise FormatError(row["unreadable"])
-    changed = {
-        "aliases": dict(sorted(aliases.items())),
-        "heads": dict(sorted(heads.items())),
-        "last": names.folder_number(name),
-        "history": _history(listed) if alone else known["history"],
-        "versions": known["versions"] | {name: row},
+    if len(listed) == part["history"]["events"] + len(events):
+        part["history"] = _history(listed)
+    return {**index, "models": dict(sorted({**index["models"], name: part}.items()))}
+
+
+def _follow(part: dict[str, Any], event: Event) -> None:
+    """Take an event that followed all heads of its chain into a model's part."""
+    chain = history.chain(event)
+    if chain is None:
+        return
+    facts = {
+        "alias": ("aliases", event.alias or "", event.version),
+        "stage": ("stages", event.version or "", None if event.stage == "none" else event.stage),
+        "described": ("texts", event.version or "", event.text),
     }
-    return {**index, "models": dict(sorted({**index["models"], folder.name: changed}.items()))}
+    table, key, value = facts[event.kind]
+    kept = {name: known for name, known in part[table].items() if name != key}
+    part[table] = dict(sorted((kept | {key: value}).items())) if value else kept
+    part["heads"] = dict(sorted((part["heads"] | {chain: [event.id]}).items()))
 
 
-def summarise(folder: Path, event: str | None) -> dict[str, Any]:
+def find_file(index: Mapping[str, Any], sha256: str) -> list[tuple[str, str, str]]:
+    """Where a saved file of a digest is, or was: model, version and path in it.
+
+    Args:
+        index: as ``load`` gives it.
+        sha256: the digest in hex, or its first digits.
+    """
+    sought, found = f'": "{sha256}'.encode(), []
+    for name, part in index["models"].items():
+        for key in index_file.ROWS:
+            for version, line in part[key].lines():
+                if sought in line:  # a search in bytes is many times faster than parsing each line
+                    files = part[key][version].get("files", {})
+                    found += [(name, version, path) for path, known in files.items() if known.startswith(sha256)]
+    return found
+
+
+def summarise(folder: Path) -> dict[str, Any]:
     """One version's line of the index, read from its folder; see ``summary``."""
     digest, name = None, checkpoint.SUMS
     try:
         digest, name = registry.digest_of(folder), checkpoint.LINEAGE
-        return summary(event, digest, checkpoint.read_lineage(folder))
+        return summary(digest, checkpoint.read_lineage(folder))
     except FormatError as error:
-        return summary(event, digest, f"{name}: {error.message}")
+        return summary(digest, f"{name}: {error.message}")
 
 
-def summary(event: str | None, digest: str | None, lineage: Lineage | str) -> dict[str, Any]:
-    """One version's line of the index: enough for ``list``, references and numbers without opening the folder.
+def summary(digest: str | None, lineage: Lineage | str) -> dict[str, Any]:
+    """One version's line of the index: enough for ``list``, references and look-up without opening the folder.
 
     Args:
-        event: the id of its first saved event.
         digest: the digest of its SHA256SUMS.
         lineage: its record, or why it cannot be read.
     """
-    known = {"event": event, "digest": digest}
+    known = {"event": None, "digest": digest}
     return known | ({"unreadable": lineage} if isinstance(lineage, str) else _facts(lineage))
 
 
@@ -146,9 +242,20 @@ def _facts(lineage: Lineage) -> dict[str, Any]:
         "seed": lineage.config.seed,
         "bytes": sum(file.bytes for file in lineage.weights.files),
         "parameters": lineage.weights.parameters,
+        "parents": [parent.to_dict() for parent in lineage.parents],
+        "files": {file.path: file.sha256 for file in lineage.weights.files} | _manifests(lineage),
         "metrics": {name: metric.value for name, metric in lineage.metrics.items()},
         "splits": {name: metric.split for name, metric in lineage.metrics.items() if metric.split},
         "config": dict(list(flatten(lineage.config.values or {}))[:_VALUES]),
+    }
+
+
+def _manifests(lineage: Lineage) -> dict[str, str]:
+    """The manifests of datasets that are folders: the digest of such a dataset is that of its manifest."""
+    return {
+        dataset.manifest: dataset.digest.removeprefix("sha256:")
+        for dataset in lineage.data
+        if dataset.manifest and dataset.digest
     }
 
 
@@ -174,49 +281,37 @@ def _history(files: Iterable[str]) -> dict[str, Any]:
     return {"events": len(found), "sha256": hashlib.sha256(b"\n".join(found)).hexdigest()}
 
 
-def load(root: Path) -> dict[str, Any]:
+def load(root: Path, at: str | None = None) -> dict[str, Any]:
     """The registry's index: as on disk where it is current, else made anew in memory; nothing is written.
 
     Current means that it is whole and derived from the version folders and events that are there.
+
+    Args:
+        root: the registry root.
+        at: as of this time, in the form in which events bear it; see ``build``.
 
     Raises:
         CkptkitError: ``root`` cannot be listed.
     """
     try:
-        stored = parse(disk.read_regular(root / registry.INDEX))
+        stored: Mapping[str, Any] = index_file.parse(disk.read_regular(root / registry.INDEX))
     except FormatError:
-        return build(root)
-    return stored if _is_current(root, stored) else build(root)
+        stored = EMPTY
+    return build(root, stored, at)
 
 
-def parse(data: bytes) -> dict[str, Any]:
-    """The index from the bytes of index.json.
-
-    Raises:
-        FormatError: it is not as ``dump`` wrote it.
-    """
-    body, _, _ = data.rpartition(_SEAL)
-    if data != _sealed(body):
-        raise FormatError("is not as ckptkit wrote it")
-    stored = documents.load_json(data)
-    if stored.get("schema") != SCHEMA:
-        raise FormatError(f"is not of the format {SCHEMA}")
-    return {"schema": SCHEMA, "models": stored["models"]}
-
-
-def _is_current(root: Path, stored: Mapping[str, Any]) -> bool:
+def _is_current(root: Path, name: str, part: Mapping[str, Any]) -> bool:
     try:
-        if set(stored["models"]) != {
-            name for name in os.listdir(root) if not name.startswith(".") and registry.is_model(root / name)
-        }:
-            return False
-        return all(
-            part["history"] == _history(_events(root / name))
-            and set(part["versions"]) == {item for item in os.listdir(root / name) if names.folder_number(item)}
-            for name, part in stored["models"].items()
-        )
+        listed = set(os.listdir(root / name))
     except OSError:
         return False
+    there = part["versions"].keys()
+    others = listed - there
+    return (
+        len(others) + len(there) == len(listed)
+        and not any(names.folder_number(item) for item in others)
+        and part["history"] == _history(_events(root / name))
+    )
 
 
 def stale(
@@ -236,14 +331,15 @@ def stale(
     path = root / registry.INDEX
     if not models and not os.path.lexists(path):
         return {}
-    built = {"schema": SCHEMA, "models": {model.name: describe(model, summaries[model.name]) for model in models}}
+    parts = {model.name: describe(model, summaries[model.name], trusted=True) for model in models}
     try:
-        stored = parse(disk.read_regular(path))
+        stored = index_file.parse(disk.read_regular(path))
         without = {model.name: _excused(model, excused[model.name]) for model in models}
+        built = {"schema": SCHEMA, "models": parts}
         if _comparable(stored, without) != _comparable(built, without):
             return {registry.INDEX: "is not what folders and events say"}
         path = root / registry.README
-        if any(without.values()) or not is_own_readme(path) or disk.read_regular(path) == readme(built).encode():
+        if any(without.values()) or not overview.is_own(path) or disk.read_regular(path) == _readme(built):
             return {}
     except FormatError as error:
         return {path.name: error.message if os.path.lexists(path) else "is missing"}
@@ -252,7 +348,7 @@ def stale(
 
 def _excused(model: Model, damaged: Collection[str]) -> set[str]:
     """The versions that another finding speaks of; "" is all of them."""
-    return {*damaged} | (set(model.saved) ^ set(model.versions)) | ({""} if model.broken else set())
+    return {*damaged} | (set(model.state.saved) ^ set(model.versions)) | ({""} if model.broken else set())
 
 
 def _comparable(index: Mapping[str, Any], without: Mapping[str, Collection[str]]) -> dict[str, Any]:
@@ -262,32 +358,8 @@ def _comparable(index: Mapping[str, Any], without: Mapping[str, Collection[str]]
         if "" in gone:
             continue
         kept = {version: line for version, line in part["versions"].items() if version not in gone}
-        out[name] = part | {"versions": kept} | ({"last": None} if gone else {})
+        out[name] = part | {"versions": kept} | (dict.fromkeys(("last", "gone", "unrecorded")) if gone else {})
     return out
-
-
-_SEAL = b'"sha256": "'
-
-
-def dump(index: Mapping[str, Any]) -> bytes:
-    """The bytes of index.json: valid JSON with a line for each version, and the SHA-256 of all that precedes it."""
-    lines = ["{", f'"schema": {_line(index["schema"])},', '"models": {']
-    for position, (name, model) in enumerate(index["models"].items()):
-        lines.append(f"{_line(name)}: {{")
-        lines += [f"{_line(key)}: {_line(value)}," for key, value in model.items() if key != "versions"]
-        lines.append('"versions": {')
-        rows = [f"{_line(version)}: {_line(summary)}" for version, summary in model["versions"].items()]
-        lines += [f"{row}," for row in rows[:-1]] + rows[-1:]
-        lines.append("}}" if position == len(index["models"]) - 1 else "}},")
-    return _sealed("\n".join([*lines, "},", ""]).encode())
-
-
-def _sealed(body: bytes) -> bytes:
-    return b'%b%b%b"\n}\n' % (body, _SEAL, hashlib.sha256(body).hexdigest().encode())
-
-
-def _line(value: object) -> str:
-    return documents.dump_line(value).decode()
 
 
 def write(root: Path, index: Mapping[str, Any]) -> None:
@@ -298,58 +370,10 @@ def write(root: Path, index: Mapping[str, Any]) -> None:
     Raises:
         OSError: the disk is full or refuses.
     """
-    disk.replace(root / registry.INDEX, dump(index))
-    if is_own_readme(root / registry.README):
-        disk.replace(root / registry.README, readme(index).encode())
+    disk.replace(root / registry.INDEX, index_file.dump(index))
+    if overview.is_own(root / registry.README):
+        disk.replace(root / registry.README, _readme(index))
 
 
-def is_own_readme(path: Path) -> bool:
-    """Whether the README.md of a root is ckptkit's to write: not there, or begun as ckptkit begins it."""
-    if not os.path.lexists(path):
-        return True
-    try:
-        return disk.read_regular(path).startswith(_HEADING.encode())
-    except FormatError:
-        return False
-
-
-_NEWEST = 3
-_HEADING = "# Registered models\n\nWritten by ckptkit"
-
-
-def readme(index: Mapping[str, Any]) -> str:
-    """The registry for people: for each model the versions with an alias and the newest ones."""
-    lines = [f"{_HEADING} from the folders beside it; `ckptkit index` writes it again.", ""]
-    for name, model in index["models"].items():
-        versions = model["versions"]
-        shown = {*model["aliases"].values(), *list(versions)[-_NEWEST:]} & set(versions)
-        lines += [f"## {name}", "", f"{len(versions)} version{'s' * (len(versions) != 1)}.", ""]
-        if shown:
-            lines += ["| version | aliases | created | metrics | message |", "| --- | --- | --- | --- | --- |"]
-            lines += [_row(name, version, model) for version in reversed(list(versions)) if version in shown]
-            lines.append("")
-    return "\n".join(lines).encode("utf-8", "backslashreplace").decode()  # names need not be UTF-8
-
-
-def _row(name: str, version: str, model: Mapping[str, Any]) -> str:
-    summary = model["versions"][version]
-    aliases = " ".join(f"@{alias}" for alias, target in model["aliases"].items() if target == version)
-    metrics = ", ".join(f"{key} {shown(value)}" for key, value in summary.get("metrics", {}).items())
-    cells = (
-        f"[{version}]({name}/{version}/README.md)",
-        aliases,
-        summary.get("created", "")[:10],
-        metrics,
-        summary.get("message") or "",
-    )
-    return f"| {' | '.join(_cell(text) for text in cells)} |"
-
-
-def shown(value: Any) -> str:  # noqa: ANN401 - a metric's value
-    """A metric's value in at most four significant digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _cell(text: str) -> str:
-    inert = text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
-    return "".join(letter if letter.isprintable() else " " for letter in inert)
+def _readme(index: Mapping[str, Any]) -> bytes:
+    return overview.text(index).encode()

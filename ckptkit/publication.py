@@ -1,17 +1,18 @@
-"""Publication: the stage, the number, the rename, the events; and what one that was cut off left to finish."""
+"""Publication: the stage, the number, the rename, the events; the links."""
 
 import contextlib
 import hashlib
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from ckptkit import checkpoint, disk, documents, names, registry, roots
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Event
-from ckptkit.registry import Model, Version
+from ckptkit.registry import Version
 
 _DAY = 86_400
 
@@ -26,11 +27,9 @@ def open_stage(root: Path, folder: Path | None = None) -> checkpoint.Stage:
     Raises:
         OSError: the disk is full or refuses.
     """
-    home = root / registry.HOME
     with roots.locked(root):
-        if folder and os.path.isdir(folder) and folder.stat().st_dev != home.stat().st_dev:  # noqa: PTH112 - see is_model
-            home = folder / registry.HOME
-            home.mkdir(exist_ok=True)
+        home = private(root, folder) if folder else root / registry.HOME
+        home.mkdir(exist_ok=True)
         _sweep(home)
         stage = checkpoint.Stage(home / f"stage-{secrets.token_hex(6)}")
         try:
@@ -41,12 +40,24 @@ def open_stage(root: Path, folder: Path | None = None) -> checkpoint.Stage:
         return stage
 
 
-def _sweep(private: Path) -> None:
+def private(root: Path, folder: Path) -> Path:
+    """The private folder from which names can be moved into a model's folder: no rename crosses disks.
+
+    Args:
+        root: the registry root.
+        folder: the model's folder, which may be a link to another disk.
+    """
+    home = root / registry.HOME
+    elsewhere = os.path.isdir(folder) and folder.stat().st_dev != home.stat().st_dev  # noqa: PTH112 - see is_model
+    return folder / registry.HOME if elsewhere else home
+
+
+def _sweep(place: Path) -> None:
     import shutil
     import time
 
-    for name in registry.names_in(private):
-        home = private / name
+    for name in registry.names_in(place):
+        home = place / name
         if name.startswith("gone-"):  # its owner was removing it, or died while it did
             shutil.rmtree(home, ignore_errors=True)
         if not name.startswith("stage-"):
@@ -80,12 +91,12 @@ def publish(
     *,
     last: int,
     finish: Callable[[str], str],
-    aliases: Mapping[str, str | None],
+    aliases: Mapping[str, Sequence[str]],
 ) -> tuple[Version, list[Event], list[str]]:
     """Give a staged version its number, rename it into place, and write its events. The caller holds the root's lock.
 
     Once the version is in place nothing undoes it. Its events wait as drafts in the history by then, under names that
-    begin with a dot; those that a dead process or the disk left there are written by ``take_in``.
+    begin with a dot; what a dead process or the disk left there, ``takein.take_in`` writes.
 
     Args:
         stage: everything but the small records staged.
@@ -93,7 +104,7 @@ def publish(
         last: the highest number that the model's folders and events bear.
         finish: writes the small records for a version name and returns the version's digest; called again for the next
             number where another process, on a disk without locks, was faster.
-        aliases: aliases to set, each with the id of the event that it follows.
+        aliases: aliases to set, each with the heads of its chain.
 
     Returns:
         The version, its events that were written, and what could not be done after publication, in words.
@@ -109,8 +120,8 @@ def publish(
         digest = finish(version)
         events = [registry.new_event("saved", folder.name, version, digest=digest)]
         events += [
-            registry.new_event("alias", folder.name, version, digest=digest, alias=alias, previous=previous)
-            for alias, previous in aliases.items()
+            follow(registry.new_event("alias", folder.name, version, digest=digest, alias=alias), heads)
+            for alias, heads in aliases.items()
         ]
         try:
             for event in events:
@@ -124,10 +135,7 @@ def publish(
             number += 1
             continue
         break
-    written, warnings = _write_drafts(history, events)
-    for event in written:
-        if event.alias:
-            link_alias(folder, event.alias, version)
+    written, warnings = write_drafts(history, events)
     return Version(ref=f"{folder.name}/{version}", path=folder / version, digest=digest), written, warnings
 
 
@@ -135,8 +143,12 @@ def _draft(history: Path, event: Event) -> Path:
     return history / f".{event.id}.json"
 
 
-def _write_drafts(history: Path, events: Sequence[Event]) -> tuple[list[Event], list[str]]:
-    """Give the drafts of a version's events their names; the saved event comes last, as its absence is looked for."""
+def write_drafts(history: Path, events: Sequence[Event]) -> tuple[list[Event], list[str]]:
+    """Give the drafts of a version's events their names; the saved event comes last, as its absence is looked for.
+
+    Returns:
+        The events that have their names, and what could not be done, in words.
+    """
     written: list[Event] = []
     warnings = []
     for event in sorted(events, key=lambda event: event.kind == "saved"):
@@ -153,116 +165,53 @@ def _write_drafts(history: Path, events: Sequence[Event]) -> tuple[list[Event], 
     return [event for event in events if event in written], warnings
 
 
-def link_alias(folder: Path, alias: str, version: str) -> None:
-    """Point the derived link ``@alias`` at a version by one rename; disks without links do without."""
-    link = folder / f"@{alias}"
-    draft = folder / f".{link.name}.{secrets.token_hex(4)}"
+def follow(event: Event, heads: Sequence[str]) -> Event:
+    """The event, following the heads of its chain; of several, a fork, it settles which holds."""
+    return replace(event, previous=heads[-1], settles=tuple(heads[:-1])) if heads else event
+
+
+Link = Literal["made", "changed", "removed", "not changed", "not removed"]
+
+
+def link_aliases(folder: Path, aliases: Mapping[str, str]) -> dict[str, Link]:
+    """Put a model's derived links ``@alias`` right, each by one rename; disks without links do without.
+
+    What stands in a link's place and is none stays.
+
+    Args:
+        folder: the model's folder.
+        aliases: the version that each alias stands on.
+
+    Returns:
+        What was done to each link, such as ``@champion``, that was not right.
+    """
+    done: dict[str, Link] = {}
+    for name in registry.names_in(folder):
+        if name.startswith("@") and name[1:] not in aliases and (folder / name).is_symlink():
+            try:
+                (folder / name).unlink()
+                done[name] = "removed"
+            except OSError:
+                done[name] = "not removed"
+    for alias, version in aliases.items():
+        link = folder / f"@{alias}"
+        leads = str(link.readlink()) if link.is_symlink() else None
+        if leads == version or (leads is None and os.path.lexists(link)):
+            continue
+        if _link(link, version):
+            done[link.name] = "changed" if leads else "made"
+        elif leads:
+            done[link.name] = "not changed"
+    return done
+
+
+def _link(link: Path, version: str) -> bool:
+    draft = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
     try:
-        if os.path.lexists(link) and (not link.is_symlink() or str(link.readlink()) == version):
-            return
         draft.symlink_to(version)
         draft.replace(link)
     except OSError:
         with contextlib.suppress(OSError):
             draft.unlink()
-
-
-def verified(folder: Path, versions: Sequence[str], *, anew: bool = False) -> dict[str, str]:
-    """Those of some versions without a ``saved`` event that verify, with their digests, for ``take_in``.
-
-    This reads every byte, so it is done before the root's lock is taken. A version that did not verify is remembered
-    and not read again before one of its files changes.
-
-    Args:
-        folder: the model's folder.
-        versions: the versions without an event.
-        anew: read also those that are remembered.
-    """
-    memory = folder.parent / registry.HOME / _REFUSED
-    refused = _recall(memory) if versions else {}
-    known, found = dict(refused), {}
-    for version in versions:
-        ref, state = f"{folder.name}/{version}", _state(folder / version)
-        if refused.get(ref) == state and not anew:
-            continue
-        read = checkpoint.read(folder / version, deep=True)
-        if read.digest is not None and isinstance(read.sums, Mapping) and dict(read.hashed) == dict(read.sums):
-            found[version] = read.digest
-        else:
-            refused[ref] = state
-    if refused != known and memory.parent.is_dir():
-        with contextlib.suppress(OSError):  # without a memory it costs time alone
-            disk.replace(memory, documents.dump_json(refused))
-    return found
-
-
-_REFUSED = "refused.json"
-
-
-def _recall(memory: Path) -> dict[str, Any]:
-    try:
-        known = documents.load_json(disk.read_regular(memory))
-    except FormatError:
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _state(folder: Path) -> list[int]:
-    """How many names a folder holds at any depth, their bytes, and when the last of them changed, in ns."""
-    count, size, newest = 0, 0, 0
-    for place, _, files in os.walk(folder):
-        for path in (place, *(os.path.join(place, name) for name in files)):  # noqa: PTH118 - a str, many times
-            with contextlib.suppress(OSError):
-                status = os.lstat(path)
-                count, size, newest = count + 1, size + status.st_size, max(newest, status.st_ctime_ns)
-    return [count, size, newest]
-
-
-def take_in(model: Model, digests: Mapping[str, str]) -> list[Event]:
-    """Write the missing ``saved`` event of each version that verified; returns what was written.
-
-    Drafts that a dead process left in the history are written first, for versions that are the ones they speak of. The
-    caller holds the root's lock.
-
-    Args:
-        model: as read under the lock.
-        digests: what ``verified`` gave before the lock was taken.
-    """
-    written = _take_in_drafts(model)
-    there = {*model.saved, *(event.version for event in written)}
-    for version, digest in digests.items():
-        if version in model.versions and version not in there and _is_sealed(model.path / version, digest):
-            event = registry.new_event("saved", model.name, version, digest=digest)
-            (model.path / registry.HISTORY).mkdir(exist_ok=True)
-            disk.create(model.path / registry.HISTORY / f"{event.id}.json", documents.dump_json(event.to_dict()))
-            written.append(event)
-    return written
-
-
-def _take_in_drafts(model: Model) -> list[Event]:
-    import time
-
-    history = model.path / registry.HISTORY
-    ready: dict[str, list[Event]] = {}
-    for name in registry.names_in(history):
-        event = registry.read_event(history / name) if name.startswith(".") and name.endswith(".json") else None
-        if not isinstance(event, Event):
-            continue
-        if event.version and event.digest and _is_sealed(model.path / event.version, event.digest):
-            ready.setdefault(event.version, []).append(event)
-            continue
-        with contextlib.suppress(OSError):
-            if (history / name).lstat().st_mtime < time.time() - _DAY:  # its version was never published
-                (history / name).unlink()
-    written = [event for events in ready.values() for event in _write_drafts(history, events)[0]]
-    if written:
-        for alias, version in registry.read_model(model.path).aliases.items():
-            link_alias(model.path, alias, version)
-    return written
-
-
-def _is_sealed(folder: Path, digest: str) -> bool:
-    try:
-        return registry.digest_of(folder) == digest
-    except FormatError:
         return False
+    return True

@@ -560,10 +560,32 @@ class Lineage(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event(Record):
-    """One line of a model's history. ``previous`` is the id of the event that an alias event followed.
+class SealedFile(Record):
+    """A file that a version held, as SHA256SUMS listed it; ``bytes`` is None where nobody could tell."""
 
-    The kinds are ``saved`` and ``alias``. Kinds that this release does not know are kept and otherwise left alone.
+    path: RelativePath
+    bytes: int | None
+    sha256: Hex256
+
+
+Stage = Literal["none", "staging", "production", "archived"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Record):
+    """One thing that happened to a model; which fields it has depends on its kind.
+
+    - ``saved``: a version was published.
+    - ``alias``, ``stage``, ``described``: an alias now stands on ``version`` (None: nowhere), a version is in
+      ``stage``, a version or (without one) the model is described by ``text`` (None: by nothing). ``previous`` is the
+      event that this one followed, ``settles`` are further ones where the history had forked.
+    - ``evaluated``: ``metrics`` of a version were measured later, on ``data``, by ``code``, on ``compute``.
+    - ``pruned``, ``deleted``: ``files`` of a version, or all of it, were removed.
+    - ``renumbered``: the version that was ``was`` is ``version`` now.
+    - ``renamed``: the model that was called ``was`` is called ``model`` now; under its old name one is left that says
+      what it ``became``, with its highest version.
+
+    Kinds that this release does not know are kept and otherwise left alone.
     """
 
     schema: Annotated[str, Form(r"ckptkit/event/1")]
@@ -574,7 +596,18 @@ class Event(Record):
     version: VersionName | None = None
     digest: Digest | None = None
     alias: Annotated[str, Form(r"[A-Za-z0-9_-]{1,128}")] | None = None
+    stage: Stage | None = None
+    text: str | None = None
+    was: str | None = None
+    became: ModelName | None = None
     previous: str | None = None
+    settles: tuple[str, ...] = ()
+    files: tuple[SealedFile, ...] = ()
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    data: tuple[Dataset, ...] = ()
+    code: Code | None = None
+    compute: Compute | None = None
+    unknown: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
 
     @classmethod
@@ -589,4 +622,4 @@ class Event(Record):
 
     def to_dict(self) -> dict[str, Any]:
         """The event as JSON types, without what does not apply to its kind."""
-        return {key: kept for key, kept in super(Event, self).to_dict().items() if kept is not None}
+        return {key: kept for key, kept in super(Event, self).to_dict().items() if kept not in (None, [], {})}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, disk, names, registry
+from ckptkit import checkpoint, comparison, disk, names, registry, roots
 from ckptkit import index as derived
 from ckptkit.checkpoint import Unreadable
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
@@ -16,37 +16,52 @@ from ckptkit.registry import Version
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A version that a reference names, its aliases by name, and its ``saved`` event; None where it has none."""
+    """A version that a reference names, and what its model's history says of it.
+
+    ``aliases`` are sorted by name; ``stage`` is None for none; ``text`` is its description; ``saved`` its ``saved``
+    event, None where it has none; ``evaluations`` are in the order of time; ``pruned`` are paths of files that were.
+    """
 
     version: Version
     aliases: tuple[str, ...]
+    stage: str | None
+    text: str | None
     saved: Event | None
+    evaluations: tuple[Event, ...]
+    pruned: frozenset[str]
 
 
-def find(ref: str, *, root: Path, cwd: Path) -> Found:
-    """The version that a reference names, and what the model's history says of it. A path needs no registry.
+def find(ref: str, *, root: Path, cwd: Path, at: str | None = None) -> Found:
+    """The version that a reference names, and what is said of it. A path needs no registry.
 
     Args:
         ref: see ``resolve``.
         root: the registry root.
         cwd: what a relative path is relative to.
+        at: as of this time, in the form in which events bear it.
 
     Raises:
         CkptkitError: it is no reference.
         NotFoundError: it names nothing, or there is no registry.
     """
-    known: Mapping[str, Any] = {"models": {}} if is_path(ref) else derived.load(root)
+    known: Mapping[str, Any] = {"models": {}} if is_path(ref) else derived.load(root, at)
     version = resolve(root, known, ref, cwd=cwd)
     name, part = version.path.name, known["models"].get(version.path.parent.name)
     if part is None:
-        model = registry.read_model(version.path.parent)
-        aliases, saved = model.aliases, model.saved.get(name)
-    else:
-        identity = part["versions"][name]["event"]
-        event = registry.read_event(version.path.parent / registry.HISTORY / f"{identity}.json")
-        aliases, saved = part["aliases"], None if isinstance(event, Unreadable) else event
-    borne = tuple(sorted(alias for alias, target in aliases.items() if target == name))
-    return Found(version=version, aliases=borne, saved=saved)
+        part = derived.describe(registry.read_model(version.path.parent), {})
+    row = part["versions"].get(name, {})
+    history = version.path.parent / registry.HISTORY
+    saved = registry.read_event(history / f"{row.get('event')}.json")
+    evaluated = registry.read_model(version.path.parent).state.evaluations if "evaluated" in row else {}
+    return Found(
+        version=version,
+        aliases=tuple(sorted(alias for alias, target in part["aliases"].items() if target == name)),
+        stage=part["stages"].get(name),
+        text=part["texts"].get(name),
+        saved=None if isinstance(saved, Unreadable) else saved,
+        evaluations=tuple(event for event in evaluated.get(name, ()) if at is None or event.time <= at),
+        pruned=frozenset(row.get("pruned", ())),
+    )
 
 
 def is_path(ref: str) -> bool:
@@ -54,14 +69,19 @@ def is_path(ref: str) -> bool:
     return ref[:1] in {".", "/", "~"}
 
 
-def resolve(root: Path, index: Mapping[str, Any], ref: str, *, cwd: Path) -> Version:
-    """The version that a reference names; see DESIGN's list of references in the README.
+def resolve(
+    root: Path, index: Mapping[str, Any], ref: str, *, cwd: Path, model: str | None = None, exact: bool = False
+) -> Version:
+    """The version that a reference names.
 
     Args:
         root: the registry root.
         index: its index, as ``index.load`` gives it.
-        ref: ``model``, ``model@alias``, ``model@latest``, ``model/v0002``, ``model/2``, ``sha256:…`` or a path.
-        cwd: what a relative path is relative to.
+        ref: ``model``, ``model@alias``, ``model@latest``, ``model@best:val_loss:min``, ``model/v0002``, ``model/2``,
+            ``sha256:…`` or a path. Of the best, ``min`` or ``max`` may be left out where the project's settings say it.
+        cwd: what a relative path is relative to, and where the settings are looked for.
+        model: the model of which a bare number, ``2`` or ``v0002``, is a version.
+        exact: refuse the mere name of a model, which means its newest version.
 
     Raises:
         CkptkitError: it is no reference.
@@ -71,28 +91,73 @@ def resolve(root: Path, index: Mapping[str, Any], ref: str, *, cwd: Path) -> Ver
         return _at_path(cwd / disk.expand(ref))
     if ref.startswith("sha256:"):
         return _by_digest(root, index, ref)
+    if model is not None and names.version_number(ref) is not None:
+        ref = f"{model}/{ref}"
     name, mark, rest = _split(ref)
-    found = index["models"].get(name)
-    if found is None:
-        known = ", ".join(sorted(index["models"])) or "none yet"
+    part = _model(root, index, name)
+    if exact and not mark:
+        raise CkptkitError(f"{ref!r} names a model", f"name a version, such as {name}/1 or {name}@latest")
+    is_best = mark == "@" and rest.startswith(_BEST)
+    version = _best(part, name, rest.removeprefix(_BEST), cwd) if is_best else _named(part, name, mark, rest)
+    if version in part["versions"]:
+        return _version(root, name, version, part["versions"][version])
+    if version in part["gone"]:
+        deleted = part["gone"][version]["deleted"]
+        why = f"was deleted on {deleted[:10]}" if deleted else "is not there any more"
+        raise NotFoundError(f"{name}/{version} {why}", f"see `ckptkit list {name}`")
+    raise NotFoundError(f"no version {name}/{version} in {root}", f"see `ckptkit list {name}`")
+
+
+def _model(root: Path, index: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A model's part of the index.
+
+    Raises:
+        NotFoundError: there is none, or it never had a version.
+    """
+    part: Mapping[str, Any] | None = index["models"].get(name)
+    if part is None:
+        known = ", ".join(sorted(known for known, part in index["models"].items() if part["versions"])) or "none yet"
         raise NotFoundError(f"no model {name!r} in {root}", f"models here: {known}")
-    versions: Mapping[str, Any] = found["versions"]
-    if not versions:
-        raise NotFoundError(f"the model {name!r} has no version", "save one with `ckptkit save`")
+    if not part["versions"]:
+        now = part["became"]
+        raise NotFoundError(
+            f"the model {name!r} has no version", f"it is called {now} now" if now else "save one with `ckptkit save`"
+        )
+    return part
+
+
+def _named(part: Mapping[str, Any], name: str, mark: str, rest: str) -> str:
+    """The version that ``@alias``, ``/number`` or nothing names."""
     if mark == "@" and rest.lower() != "latest":
-        version = found["aliases"].get(rest)
+        version: str | None = part["aliases"].get(rest)
         if version is None:
-            raise NotFoundError(f"no alias @{rest} on {name}", f"aliases here: {_words(found['aliases'])}")
-    elif mark == "/":
+            raise NotFoundError(f"no alias @{rest} on {name}", f"aliases here: {_words(part['aliases'])}")
+        return version
+    if mark == "/":
         number = names.version_number(rest)
         if number is None:
             raise CkptkitError(f"{rest!r} is no version", f"write {name}/2 or {name}/v0002")
-        version = names.version_name(number)
-    else:
-        version = list(versions)[-1]
-    if version not in versions:
-        raise NotFoundError(f"no version {name}/{version} in {root}", f"see `ckptkit list {name}`")
-    return _version(root, name, version, versions[version])
+        return names.version_name(number)
+    return str(list(part["versions"])[-1])
+
+
+_BEST = "best:"
+
+
+def _best(part: Mapping[str, Any], name: str, goal: str, cwd: Path) -> str:
+    """The version with the best value of a metric; of equal ones the earliest. Pruned ones count, NaN never wins."""
+    sought = comparison.parse_goal(goal, roots.directions(cwd))
+    version = comparison.best(part["versions"], sought)
+    if version is not None:
+        return version
+    known = comparison.metrics(part["versions"])
+    found = comparison.meant(sought.metric, known)
+    if len(found) > 1:
+        words = f"the metric {sought.metric!r} of {name} could be {' or '.join(found[:4])}"
+        raise CkptkitError(words, "give one of these in full")
+    raise NotFoundError(
+        f"no version of {name} has a value of {sought.metric!r}", f"metrics here: {', '.join(known[:20]) or 'none yet'}"
+    )
 
 
 def _split(ref: str) -> tuple[str, str, str]:

@@ -8,13 +8,14 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, disk, documents, names
+from ckptkit import checkpoint, disk, documents, history, names, words
 from ckptkit.checkpoint import Unreadable
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
+from ckptkit.history import State
 from ckptkit.record import EVENT, Event
 
 HOME = ".ckptkit"
@@ -63,14 +64,15 @@ class Version:
 class Model:
     """A registered model as found: version folders in the order of their numbers, events in the order of time.
 
-    ``broken`` are the event files that cannot be read, by name; ``links`` the names that begin with ``@`` and where
-    they lead (None: not a link); ``others`` are further names in the folder.
+    ``state`` is what the events come to; ``broken`` are the event files that cannot be read, by name; ``links`` the
+    names that begin with ``@`` and where they lead (None: not a link); ``others`` are further names in the folder.
     """
 
     name: str
     path: Path
     versions: tuple[str, ...]
     events: tuple[Event, ...]
+    state: State
     broken: Mapping[str, Unreadable]
     links: Mapping[str, str | None]
     others: tuple[str, ...]
@@ -78,37 +80,12 @@ class Model:
     @property
     def last(self) -> int:
         """The highest number that a folder or an event bears; 0 without any."""
-        numbers = (
-            names.folder_number(name) for name in (*self.versions, *(event.version or "" for event in self.events))
-        )
-        return max((number for number in numbers if number), default=0)
+        return max(self.state.last, *(names.folder_number(name) or 0 for name in self.versions), 0)
 
     @property
-    def saved(self) -> Mapping[str, Event]:
-        """The first ``saved`` event of each version."""
-        found: dict[str, Event] = {}
-        for event in self.events:
-            if event.kind == "saved" and event.version:
-                found.setdefault(event.version, event)
-        return found
-
-    def alias_heads(self, alias: str) -> tuple[Event, ...]:
-        """The events of an alias that no other followed, in the order of time; more than one is a fork."""
-        events = [event for event in self.events if event.kind == "alias" and event.alias == alias]
-        followed = {event.previous for event in events}
-        return tuple(event for event in events if event.id not in followed)
-
-    @property
-    def moved_aliases(self) -> tuple[str, ...]:
-        """All aliases that events speak of, also those that stand nowhere now, by name."""
-        spoken = {event.alias for event in self.events if event.kind == "alias" and event.alias}
-        return tuple(alias for alias in sorted(spoken) if self.alias_heads(alias))
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        """Where each alias stands now; of two heads the later wins."""
-        heads = {alias: self.alias_heads(alias)[-1].version for alias in self.moved_aliases}
-        return {alias: version for alias, version in heads.items() if version}
+    def unrecorded(self) -> tuple[str, ...]:
+        """The version folders of which no event says that they were saved, or one says that they were deleted since."""
+        return tuple(version for version in self.versions if version not in self.state.saved)
 
 
 def models(root: Path) -> Iterator[Model]:
@@ -118,6 +95,12 @@ def models(root: Path) -> Iterator[Model]:
         NotFoundError: there is no such folder.
         CkptkitError: ``root`` cannot be listed.
     """
+    for name in model_names(root):
+        yield read_model(root / name)
+
+
+def model_names(root: Path) -> Iterator[str]:
+    """The names of all models of a registry, sorted; see ``models``."""
     try:
         listed = sorted(os.listdir(root))
     except FileNotFoundError:
@@ -126,7 +109,7 @@ def models(root: Path) -> Iterator[Model]:
         raise CkptkitError(f"{root}: {disk.reason(error)}", "name a registry root with --root DIR") from error
     for name in listed:
         if not name.startswith(".") and is_model(root / name):
-            yield read_model(root / name)
+            yield name
 
 
 def is_model(folder: Path) -> bool:
@@ -177,7 +160,8 @@ def read_model(folder: Path) -> Model:
         name=folder.name,
         path=folder,
         versions=tuple(sorted(versions, key=lambda name: names.folder_number(name) or 0)),
-        events=tuple(sorted(events, key=lambda event: (event.time, event.id))),
+        events=tuple(sorted(events, key=history.order)),
+        state=history.state(events),
         broken=broken,
         links=links,
         others=tuple(others),
@@ -203,16 +187,27 @@ def read_event(path: Path) -> Event | Unreadable:
     return event
 
 
-def new_event(kind: str, model: str, version: str | None, **facts: Any) -> Event:  # noqa: ANN401 - the fields of Event
+def new_event(
+    kind: str,
+    model: str,
+    version: str | None,
+    *,
+    after: Event | None = None,
+    **facts: Any,  # noqa: ANN401 - the fields of Event
+) -> Event:
     """An event of this moment.
 
     Args:
-        kind: ``saved`` or ``alias``.
+        kind: what happened; see ``Event``.
         model: the registered model.
         version: the version that it speaks of, if any.
+        after: an event that it has to come after, though the clock of the machine that wrote that one went ahead.
         facts: further fields of ``Event``.
     """
     now = datetime.now(UTC)
+    before = words.moment(after.time) if after else None
+    if before is not None and before >= now:
+        now = before + timedelta(microseconds=1)
     return Event(
         schema=EVENT,
         id=f"{now:%Y%m%dT%H%M%S}.{now.microsecond:06d}Z-{secrets.token_hex(4)}",

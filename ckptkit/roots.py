@@ -48,7 +48,10 @@ def _is_path(value: object) -> bool:
         return False
 
 
-_SETTINGS = {"[tool.ckptkit]": ("check", "root"), "[tool.ckptkit.check]": ("ignore", "select")}
+_SETTINGS = {
+    "[tool.ckptkit]": ("check", "links", "metrics", "root"),
+    "[tool.ckptkit.check]": ("ignore", "select"),
+}
 
 
 def require_settings(cwd: Path) -> None:
@@ -68,6 +71,52 @@ def require_settings(cwd: Path) -> None:
                 raise CkptkitError(
                     f"{key!r} in {name} of {settings.file} is no setting", f"{meant}known are {' and '.join(known)}"
                 )
+    if not isinstance(settings.table.get("links", True), bool):
+        raise CkptkitError(f"links in {settings.file} is neither true nor false", "write links = false")
+    directions(cwd)
+
+
+def has_links() -> bool:
+    """Whether alias links are made; ``links = false`` in ``[tool.ckptkit]`` switches them off."""
+    try:
+        return disk.settings(Path.cwd()).table.get("links", True) is not False
+    except (CkptkitError, OSError):  # after a training nothing is refused for a setting
+        return True
+
+
+def directions(cwd: Path) -> dict[str, str]:
+    """Of which metrics the least and of which the greatest value is the best: ``min`` or ``max`` by metric.
+
+    Raises:
+        CkptkitError: pyproject.toml cannot be read, or its ``metrics`` says anything else.
+    """
+    table = disk.settings(cwd).table.get("metrics", {})
+    if not isinstance(table, Mapping) or not all(way in {"min", "max"} for way in table.values()):
+        raise CkptkitError(
+            "[tool.ckptkit.metrics] in pyproject.toml is not of the form metric = direction", 'write val_loss = "min"'
+        )
+    return dict(table)
+
+
+def moment(text: str) -> str:
+    """A time that a person gave, in the form in which events bear it; a bare date is the end of that day, UTC.
+
+    Args:
+        text: RFC 3339, such as ``2026-05-03T12:00:00+02:00``, or a date; without an offset it is UTC.
+
+    Raises:
+        CkptkitError: it is no time.
+    """
+    from datetime import UTC, datetime, time
+
+    try:
+        found = datetime.fromisoformat(text)
+        if len(text) <= len("2026-05-03"):
+            found = datetime.combine(found.date(), time.max)
+        found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise CkptkitError(f"{text!r} is no time", "write 2026-05-03 or 2026-05-03T12:00:00Z") from None
+    return found.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def require_root(root: Path) -> None:

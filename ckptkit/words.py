@@ -90,3 +90,8 @@ def short(value: str) -> str:
 def count(number: int, one: str) -> str:
     """``1 file``, ``2 files``."""
     return f"{number:,} {one}{'' if number == 1 else 's'}"
+
+
+def figure(value: object) -> str:
+    """A metric's value in at most four significant digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -39,10 +39,10 @@ def publish(
                 stage.put_card("# A card\n")
                 return digest
 
-            heads = {alias: known.alias_heads(alias) for alias in aliases}
-            followed = {alias: found[-1].id if found else None for alias, found in heads.items()}
-            version, _, _ = publication.publish(stage, root / model, last=known.last, finish=finish, aliases=followed)
+            heads = {alias: [event.id for event in known.state.heads.get(f"@{alias}", ())] for alias in aliases}
+            version, _, _ = publication.publish(stage, root / model, last=known.last, finish=finish, aliases=heads)
             index.write(root, index.build(root))
+            publication.link_aliases(root / model, registry.read_model(root / model).state.aliases)
     return version
 
 

@@ -13,9 +13,15 @@ from registries import publish
 
 from ckptkit import checkpoint, documents, index, registry
 from ckptkit.errors import CkptkitError
+from ckptkit.record import Event, SealedFile
+from ckptkit.report.findings import text
 from ckptkit.rules.verdict import Report
 from ckptkit.verbs import check as module
+from ckptkit.verbs.alias import move
 from ckptkit.verbs.check import check
+from ckptkit.verbs.delete import delete
+from ckptkit.verbs.index import index as rebuild
+from ckptkit.verbs.rename import rename
 
 WEIGHTS = {"weights.txt": b"0.1 0.2"}
 LARGE = bytes(checkpoint.HASHED_ALWAYS + 1)
@@ -50,6 +56,29 @@ def damage(root: Path) -> None:
     config = root / "penguins" / "v0001" / "config.yaml"
     config.chmod(0o644)
     config.write_bytes(config.read_bytes() + b"# a word more\n")
+
+
+def tell(root: Path, kind: str, version: str | None, model: str = "penguins", **facts: Any) -> Event:
+    """One more event, with the digest of the version if it is there."""
+    folder = root / model
+    if version and (folder / version).is_dir():
+        facts.setdefault("digest", registry.digest_of(folder / version))
+    event = registry.new_event(kind, model, version, **facts)
+    (folder / "history" / f"{event.id}.json").write_bytes(documents.dump_json(event.to_dict()))
+    return event
+
+
+def settle(root: Path) -> None:
+    """What every writing command does at its end."""
+    index.write(root, index.build(root))
+
+
+def told(*codes: str) -> dict[str, list[tuple[str, str, str]]]:
+    """Path, message and hint of all findings but those about cards, by code; or of some."""
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for finding in check(select=codes, ignore=["CK7"]).findings:
+        found.setdefault(finding.code, []).append((finding.path, finding.message, finding.hint))
+    return found
 
 
 def test_a_registry_a_model_a_version_and_an_alias(root: Path) -> None:
@@ -324,10 +353,267 @@ def test_a_check_writes_nothing(root: Path) -> None:
     assert state() == before
 
 
+def copy_over(source: Path, target: Path) -> None:
+    """What rsync does: what is in both is replaced, nothing is removed."""
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_dir() and not path.is_symlink():
+            place.mkdir(exist_ok=True)
+        else:
+            place.unlink(missing_ok=True)
+            shutil.copy2(path, place, follow_symlinks=False)
+
+
+def renumber(root: Path, was: str, version: str) -> None:
+    tell(root, "renumbered", version, was=was, digest=registry.digest_of(root / "penguins" / was))
+    (root / "penguins" / was).rename(root / "penguins" / version)
+    settle(root)
+
+
+def test_a_registry_copied_over_another_is_told_once_and_can_be_mended(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "cluster", symlinks=True)
+    save(root, files={"weights.txt": b"here", "vocab.txt": b"a b"})
+    save(tmp_path / "cluster", files={"weights.txt": b"there"})
+    for place, version in ((root, "v0003"), (tmp_path / "cluster", "v0002")):
+        tell(place, "alias", version, alias="champion", previous=last(place, "@champion"))
+        settle(place)
+    mine = tmp_path / "mine"
+    shutil.copytree(root / "penguins" / "v0003", mine)
+    copy_over(tmp_path / "cluster", root)
+    found = told()
+    assert found.keys() == {"CK904", "CK907"}
+    assert [(path, hint.partition(";")[0]) for path, _, hint in found["CK904"]] == [
+        ("runs/penguins/v0003", "keep the one that is here: `ckptkit rename penguins/v0003 v0004`")
+    ]
+    assert "`ckptkit alias set penguins@champion VERSION`" in found["CK907"][0][2]
+
+    (root / "penguins" / "v0003" / "vocab.txt").unlink()  # of the other one
+    rename("penguins/v0003", "v0004", root=root)
+    assert told().keys() == {"CK905", "CK907"}
+    mine.rename(root / "penguins" / "v0003")
+    move("penguins@champion", "v0002", root=root)
+    assert told() == {}
+
+
+def last(root: Path, chain: str) -> str:
+    return registry.read_model(root / "penguins").state.heads[chain][-1].id
+
+
+def git(folder: Path, *words: str) -> int:
+    return subprocess.run(["git", *words], cwd=folder, capture_output=True, check=False).returncode
+
+
+def test_a_merge_by_git_is_told_as_what_it_is(root: Path, tmp_path: Path) -> None:
+    cluster = tmp_path / "cluster"
+    assert git(root, "init", "-b", "main") + git(root, "add", ".") + git(root, "commit", "-m", "two") == 0
+    assert git(tmp_path, "clone", "runs", "cluster") == 0
+    for place in (root, cluster):
+        save(place, message=f"on {place.name}")
+        assert git(place, "add", ".") + git(place, "commit", "-m", place.name) == 0
+    assert git(root, "pull", "--no-rebase", str(cluster), "main") == 1
+    found = told()
+    assert {path for path, _, _ in found.pop("CK114")} == {
+        "runs/index.json",
+        *(f"runs/penguins/v0003/{name}" for name in ("lineage.json", "SHA256SUMS")),
+    }
+    assert found == {}
+    assert {hint for path, _, hint in told("CK114")["CK114"] if "index" in path} == {"run `ckptkit index`"}
+
+    assert git(root / "penguins" / "v0003", "checkout", "--ours", "--", ".") == 0
+    settle(root)
+    assert told().keys() == {"CK904"}
+
+
+def test_a_version_that_was_renumbered_checks_clean(root: Path) -> None:
+    renumber(root, "v0001", "v0007")
+    (root / "penguins" / "@champion").unlink()
+    (root / "penguins" / "@champion").symlink_to("v0007")
+    assert told() == {}
+    assert told("CK9") == {}
+    damage_seal(root / "penguins" / "v0007")
+    assert [path for path, _, _ in told("CK9")["CK903"]] == ["runs/penguins/v0007/SHA256SUMS"]
+
+
+def damage_seal(folder: Path) -> None:
+    """Another seal over the same files, which holds as well."""
+    sums = folder / "SHA256SUMS"
+    sums.chmod(0o644)
+    sums.write_bytes(b"".join(reversed(sums.read_bytes().splitlines(keepends=True))))
+
+
+def test_a_folder_that_was_renamed_by_hand_is_told_once(root: Path) -> None:
+    (root / "penguins" / "v0001").rename(root / "penguins" / "v0005")
+    found = told()
+    assert [message for _, message, _ in found.pop("CK902")] == ["no saved event for v0005, which was v0001"]
+    assert found == {}
+    rebuild(root)
+    assert told() == {}
+
+
+def test_a_version_that_is_gone_is_mended_by_delete(root: Path) -> None:
+    shutil.rmtree(root / "penguins" / "v0002")
+    (found,) = told()["CK905"]
+    assert found[1:] == (
+        "saved and not there: v0002",
+        "restore it from a copy, or record that it is gone: `ckptkit delete penguins/v0002`",
+    )
+    delete("penguins/v0002", root=root)
+    assert told() == {}
+
+
+def test_what_is_left_of_a_model_without_versions_is_no_finding(root: Path) -> None:
+    tell(root, "deleted", "v0001", "whales")
+    shutil.rmtree(root / "whales" / "v0001")
+    settle(root)
+    assert told() == {}
+    tell(root, "renamed", "v0001", "whales", became="orcas")
+    settle(root)
+    assert told() == {}
+
+
+def test_a_deleted_version_that_came_back(root: Path) -> None:
+    tell(root, "deleted", "v0002")
+    settle(root)
+    (found,) = told().pop("CK912")
+    assert found[0] == "runs/penguins/v0002"
+    assert "`ckptkit index` takes it in, `ckptkit delete penguins/v0002` deletes it" in found[2]
+    damage_seal(root / "penguins" / "v0002")
+    other = told()
+    assert other.keys() == {"CK903"}
+    assert "`mv v0002 v0003` in the model's folder, then `ckptkit index`" in other["CK903"][0][2]
+    (root / "penguins" / "v0002").rename(root / "penguins" / "v0003")
+    rebuild(root)
+    assert told() == {}
+
+
+def test_an_alias_on_a_version_that_was_deleted(root: Path) -> None:
+    tell(root, "deleted", "v0001")
+    shutil.rmtree(root / "penguins" / "v0001")
+    settle(root)
+    found = told()
+    assert found == {
+        "CK906": [
+            (
+                "runs/penguins/@champion",
+                "stands on v0001, which was deleted",
+                "move the alias: `ckptkit alias set penguins@champion VERSION`",
+            )
+        ]
+    }
+
+
+def test_a_copy_is_told_by_its_original(root: Path) -> None:
+    folder = root / "penguins"
+    for name in ("v0005", "v0009"):
+        shutil.copytree(folder / "v0002", folder / name)
+    rebuild(root)
+    found = told()
+    assert [(path, message) for path, message, _ in found.pop("CK913")] == [
+        ("runs/penguins/v0005", "is the same version as v0002"),
+        ("runs/penguins/v0009", "is the same version as v0002"),
+    ]
+    assert found == {}
+    shutil.rmtree(folder / "v0001")
+    shutil.copytree(folder / "v0002", folder / "v0001")
+    settle(root)
+    assert [path for path, _, _ in told("CK903")["CK903"]] == ["runs/penguins/v0001/SHA256SUMS"]
+    assert len(told()["CK913"]) == 2
+    for name in ("v0005", "v0009"):
+        delete(f"penguins/{name}", root=root)
+    assert told().keys() == {"CK903"}
+
+
+def test_two_words_of_one_version_are_a_fork_unless_they_agree(root: Path) -> None:
+    for words in ("good", "better"):
+        tell(root, "described", "v0001", text=words)
+        tell(root, "described", None, text="all penguins")
+        tell(root, "stage", "v0002", stage="production")
+    settle(root)
+    found = told()
+    assert [(path, hint) for path, _, hint in found.pop("CK911")] == [
+        ("runs/penguins/v0001", "say what you mean: `ckptkit describe penguins/v0001 TEXT`")
+    ]
+    assert found == {}
+    tell(root, "described", None, text="some penguins")
+    assert {path for path, _, _ in told()["CK911"]} == {"runs/penguins", "runs/penguins/v0001"}
+    tell(root, "deleted", "v0001")
+    shutil.rmtree(root / "penguins" / "v0001")
+    assert {path for path, _, _ in told()["CK911"]} == {"runs/penguins"}
+
+
+def prune(root: Path, version: str, *paths: str) -> None:
+    tell(root, "pruned", version, files=tuple(SealedFile(path=path, bytes=None, sha256="a" * 64) for path in paths))
+    for path in paths:
+        (root / "penguins" / version / path).unlink()
+    settle(root)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_was_pruned_is_no_damage(root: Path, *, deep: bool) -> None:
+    before = check(deep=deep)
+    prune(root, "v0002", "weights.bin")
+    after = check(deep=deep)
+    assert [(after.pruned, before.pruned), (after.findings, after.verdicts)] == [
+        (1, 0),
+        (before.findings, before.verdicts),
+    ]
+    assert text(after, width=None, colour=False).splitlines()[-2].startswith("3 versions checked, 1 pruned: ")
+    (root / "penguins" / "v0002" / "config.yaml").unlink()
+    assert "CK203" in codes(check(deep=deep))
+
+
+def test_what_was_pruned_in_part_is_still_a_clone_without_the_rest(root: Path) -> None:
+    save(root, files={"weights.txt": b"0.1", "optimizer.bin": b"state"})
+    prune(root, "v0003", "optimizer.bin")
+    assert told() == {}
+    (root / "penguins" / "v0003" / "weights.txt").unlink()
+    assert [message for _, message, _ in told()["CK204"]] == ["not here: weights.txt"]
+
+
+def test_what_was_pruned_and_is_here_again_has_to_verify(root: Path) -> None:
+    weights = root / "penguins" / "v0001" / "weights.txt"
+    whole = weights.read_bytes()
+    prune(root, "v0001", "weights.txt")
+    weights.write_bytes(b"other")
+    assert told().keys() == {"CK205"}
+    weights.write_bytes(whole)
+    assert told() == {}
+    assert check().pruned == 0
+
+
+def test_links_that_are_switched_off_are_no_finding(root: Path, tmp_path: Path) -> None:
+    link = root / "penguins" / "@champion"
+    link.unlink()
+    assert told().keys() == {"CK908"}
+    (tmp_path / "pyproject.toml").write_text("[tool.ckptkit]\nlinks = false\n")
+    assert told() == {}
+    link.symlink_to("v0002")
+    assert told() == {}
+
+
+def test_what_stands_in_a_links_place_is_told_as_what_it_is(root: Path) -> None:
+    link = root / "penguins" / "@champion"
+    link.unlink()
+    link.write_text("v0001")
+    assert "as git leaves it where it makes no links" in told()["CK908"][0][1]
+    link.write_text("notes")
+    assert [message for _, message, _ in told()["CK908"]] == ["is no link"]
+    link.unlink()
+    shutil.copytree(root / "penguins" / "v0001", link)
+    ((_, message, hint),) = told()["CK908"]
+    assert (message, hint.partition(",")[0]) == ("is no link", "run `ckptkit index`")
+    rebuild(root)
+    assert told() == {}
+
+
+def test_large_files_that_were_not_hashed_are_counted(root: Path) -> None:
+    assert (check(root).unhashed, check(root, deep=True).unhashed) == (1, 0)
+
+
 def many(root: Path, count: int) -> None:
     """Further versions of penguins with the bytes of the first."""
     folder = root / "penguins"
-    digest = registry.read_model(folder).saved["v0001"].digest
+    digest = registry.read_model(folder).state.saved["v0001"].digest
     for number in range(3, count + 1):
         version = f"v{number:04d}"
         shutil.copytree(folder / "v0001", folder / version)

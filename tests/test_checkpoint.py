@@ -89,6 +89,38 @@ def test_move_copies_what_another_name_could_still_change(tmp_path: Path, weight
     assert (tmp_path / "other").stat().st_mode & 0o200
 
 
+def test_what_is_exchanged_has_the_same_bytes_and_frees_the_source(tmp_path: Path, weights: Path) -> None:
+    data = weights.read_bytes()
+    with staged(tmp_path, weights, move=True) as stage:
+        draft = stage.home / "draft"
+        draft.write_bytes(data[::-1])
+        assert not stage.exchange("deep/model.bin", draft)
+        assert (stage.folder / "deep" / "model.bin").samefile(weights)
+        draft.write_bytes(data)
+        assert stage.exchange("deep/model.bin", draft)
+        assert not draft.exists()
+        weights.write_bytes(b"newer")
+        stage.publish(tmp_path / "runs" / "m" / "v0001")
+        assert "changed" in stage.remove_sources([])[0]
+    assert weights.read_bytes() == b"newer"
+    moved = tmp_path / "runs" / "m" / "v0001" / "deep" / "model.bin"
+    assert moved.read_bytes() == data
+    assert not moved.stat().st_mode & 0o222
+
+
+def test_a_sealed_file_is_not_sealed_again(tmp_path: Path, weights: Path) -> None:
+    other = tmp_path / "sealed"
+    other.write_bytes(weights.read_bytes())
+    other.chmod(0o444)
+    with staged(tmp_path, weights) as stage:
+        (stage.home / "draft").hardlink_to(other)
+        assert stage.exchange("deep/model.bin", stage.home / "draft")
+        before = other.stat()
+        stage.publish(tmp_path / "runs" / "m" / "v0001")
+    assert other.stat().st_ctime_ns == before.st_ctime_ns
+    assert other.stat().st_nlink == 2
+
+
 def test_a_source_that_changed_since_stays(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "other").hardlink_to(weights)
     with staged(tmp_path, weights, move=True) as stage:

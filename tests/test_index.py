@@ -1,6 +1,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from registries import publish
 from ckptkit import documents, registry, roots
 from ckptkit import index as derived_files
 from ckptkit.errors import CkptkitError, NotFoundError
+from ckptkit.verbs.alias import move
 from ckptkit.verbs.check import check
 from ckptkit.verbs.index import index
 
@@ -21,6 +24,7 @@ def root(tmp_path: Path) -> Path:
     publish(root, aliases=["old"])
     publish(root, aliases=["champion"], message="with | a pipe and <b>markup</b>")
     publish(root, "whales", aliases=["champion"], metrics={"loss": "NaN"})
+    index(root)
     return root
 
 
@@ -67,13 +71,98 @@ def test_links_are_put_right(root: Path) -> None:
     assert not os.path.lexists(root / "penguins" / "@gone")
 
 
-def test_a_real_folder_in_a_links_place_is_left_alone(root: Path) -> None:
-    (root / "penguins" / "@old").unlink()
-    shutil.copytree(root / "penguins" / "v0001", root / "penguins" / "@old")
-    (root / "penguins" / "@mine").mkdir()
+@pytest.fixture
+def copy(root: Path) -> Path:
+    """A version in the place of an alias link, as a copy that followed links leaves it."""
+    place = root / "penguins" / "@old"
+    place.unlink()
+    shutil.copytree(root / "penguins" / "v0001", place)
+    return place
+
+
+def test_a_real_folder_in_a_links_place_that_equals_a_version_is_replaced(root: Path, copy: Path) -> None:
+    assert index(root).links == {"penguins/@old": "replaced"}
+    assert str(copy.readlink()) == "v0001"
+    assert (root / "penguins" / "v0001" / "SHA256SUMS").is_file()
+    assert os.listdir(root / registry.HOME / "trash") == []
+
+
+def test_a_copy_of_where_the_alias_stood_is_replaced_too(root: Path, copy: Path) -> None:
+    move("penguins@old", "2", root=root)
+    assert index(root).links == {"penguins/@old": "replaced"}
+    assert str(copy.readlink()) == "v0002"
+
+
+def edit(path: Path, data: bytes = b"edited") -> None:
+    path.unlink(missing_ok=True)
+    path.write_bytes(data)
+
+
+UNEQUAL: dict[str, Callable[[Path, Path], object]] = {
+    "a file more": lambda copy, _: edit(copy / "mine.txt"),
+    "a folder more": lambda copy, _: (copy / "mine").mkdir(),
+    "a file less": lambda copy, _: (copy / "config.yaml").unlink(),
+    "another card": lambda copy, _: edit(copy / "README.md"),
+    "a card that is no text": lambda copy, version: (
+        edit(copy / "README.md", b"\xff1"),
+        edit(version / "README.md", b"\xff2"),
+    ),
+    "other weights": lambda copy, _: edit(copy / "model.safetensors"),
+    "other weights in the version": lambda _, version: edit(version / "model.safetensors"),
+    "no weights in the version": lambda _, version: (version / "model.safetensors").unlink(),
+    "a file more in both": lambda copy, version: (edit(copy / "mine.txt"), edit(version / "mine.txt", b"other")),
+    "a link": lambda copy, version: (
+        edit(copy / "config.yaml"),
+        (copy / "config.yaml").unlink(),
+        (copy / "config.yaml").symlink_to(version / "config.yaml"),
+    ),
+    "other sums": lambda copy, _: edit(copy / "SHA256SUMS"),
+    "no sums": lambda copy, _: (copy / "SHA256SUMS").unlink(),
+}
+
+
+@pytest.mark.parametrize("change", UNEQUAL)
+def test_what_does_not_equal_a_version_is_left_alone(root: Path, copy: Path, change: str) -> None:
+    UNEQUAL[change](copy, root / "penguins" / "v0001")
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    assert "penguins/@old" not in index(root).links
+    assert not copy.is_symlink()
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_that_is_no_alias_is_left_alone(root: Path) -> None:
+    shutil.copytree(root / "penguins" / "v0001", root / "penguins" / "@mine")
     assert index(root).links == {}
-    assert (root / "penguins" / "@old" / "SHA256SUMS").is_file()
-    assert (root / "penguins" / "@mine").is_dir()
+    assert (root / "penguins" / "@mine" / "SHA256SUMS").is_file()
+
+
+def test_the_name_of_a_version_in_a_links_place_is_replaced(root: Path) -> None:
+    """What git writes where there are no links."""
+    for name, data in {"@old": b"v0002", "@champion": b"v0002, and more"}.items():
+        (root / "penguins" / name).unlink()
+        (root / "penguins" / name).write_bytes(data)
+    assert index(root).links == {"penguins/@old": "replaced"}
+    assert str((root / "penguins" / "@old").readlink()) == "v0001"
+    assert (root / "penguins" / "@champion").read_bytes() == b"v0002, and more"
+
+
+def test_links_that_are_switched_off_are_removed(root: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root.parent)
+    (root.parent / "pyproject.toml").write_text("[tool.ckptkit]\nlinks = false\n")
+    assert index(root).links == {"penguins/@champion": "removed", "whales/@champion": "removed"}
+    assert copy.is_dir()
+    assert list(root.glob("whales/@*")) == []
+    assert index(root).links == {}
+
+
+def test_a_copy_that_a_killed_command_had_set_aside_is_gone_for_good(root: Path, copy: Path) -> None:
+    code = (
+        "import os, sys\nos.symlink = lambda *_: os._exit(9)\nfrom ckptkit.verbs.index import index\nindex(sys.argv[1])"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(root)], check=False).returncode == 9
+    assert not os.path.lexists(copy)
+    assert index(root).links == {"penguins/@old": "made"}
+    assert os.listdir(root / registry.HOME / "trash") == []
 
 
 def test_an_alias_of_a_version_that_is_gone_keeps_its_link(root: Path) -> None:
@@ -99,7 +188,7 @@ def test_a_version_without_an_event_is_taken_in_once_if_it_verifies(root: Path) 
 
 def test_a_removed_alias_loses_its_link(root: Path) -> None:
     model = registry.read_model(root / "penguins")
-    event = registry.new_event("alias", "penguins", None, alias="old", previous=model.alias_heads("old")[-1].id)
+    event = registry.new_event("alias", "penguins", None, alias="old", previous=model.state.heads["@old"][-1].id)
     written = documents.dump_json(event.to_dict())
     (root / "penguins" / "history" / f"{event.id}.json").write_bytes(written)
     done = index(root)
@@ -180,7 +269,7 @@ def test_an_empty_registry(tmp_path: Path) -> None:
     roots.open_root(tmp_path)
     assert (index(tmp_path).versions, index(tmp_path).written) == (0, ())
     stored = json.loads((tmp_path / "index.json").read_bytes())
-    assert (stored["schema"], stored["models"]) == ("ckptkit/index/1", {})
+    assert (stored["schema"], stored["models"]) == ("ckptkit/index/2", {})
     assert check(tmp_path).findings == ()
 
 

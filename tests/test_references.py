@@ -16,6 +16,7 @@ def root(tmp_path: Path) -> Path:
     publish(root, aliases=["champion", "7"])
     publish(root)
     publish(root, "whales", message="another model")
+    (root / "penguins" / "@champion").symlink_to("v0002")
     return root
 
 
@@ -121,7 +122,7 @@ def test_a_version_without_its_sums_is_damaged(root: Path) -> None:
 
 def test_an_alias_of_a_version_that_is_gone_is_not_found(root: Path) -> None:
     shutil.rmtree(root / "penguins" / "v0002")
-    with pytest.raises(NotFoundError, match="no version penguins/v0002"):
+    with pytest.raises(NotFoundError, match="penguins/v0002 is not there any more"):
         resolve(root, "penguins@champion")
 
 
@@ -138,3 +139,69 @@ def test_a_path_that_cannot_be_one_is_not_found(root: Path, ref: str) -> None:
     (root.parent / "loop").symlink_to("loop")
     with pytest.raises(NotFoundError, match="no folder"):
         resolve(root, ref)
+
+
+@pytest.fixture
+def scored(tmp_path: Path) -> Path:
+    """Versions of which the second has the least loss and the third the most accuracy; the last two diverged."""
+    root = tmp_path / "runs"
+    publish(root, metrics={"val/loss": 0.5, "train/loss": 0.1, "accuracy": 0.8})
+    publish(root, metrics={"val/loss": 0.25, "train/loss": 0.2, "accuracy": 0.8})
+    publish(root, metrics={"val/loss": 0.25, "accuracy": 0.9}, aliases=["best"])
+    publish(root, metrics={"val/loss": "NaN", "accuracy": "NaN", "f1": "NaN"})
+    publish(root, metrics={})
+    return root
+
+
+@pytest.mark.parametrize(
+    ("ref", "version"),
+    [
+        ("penguins@best:val/loss:min", "penguins/v0002"),
+        ("penguins@best:val/loss:max", "penguins/v0001"),
+        ("penguins@best:accuracy:max", "penguins/v0003"),
+        ("penguins@best:accuracy:min", "penguins/v0001"),
+        ("penguins@best", "penguins/v0003"),
+    ],
+)
+def test_the_best(scored: Path, ref: str, version: str) -> None:
+    assert resolve(scored, ref).ref == version
+    assert references.resolve(scored, index.load(scored), ref, cwd=scored, model="whales", exact=True).ref == version
+
+
+def test_a_direction_may_be_in_the_settings(scored: Path) -> None:
+    with pytest.raises(CkptkitError, match="least or the greatest accuracy is the best") as caught:
+        resolve(scored, "penguins@best:accuracy")
+    assert (caught.value.exit_code, "accuracy:min" in caught.value.hint) == (2, True)
+    settings = '[tool.ckptkit.metrics]\naccuracy = "max"\nloss = "min"\n'
+    (scored.parent / "pyproject.toml").write_text(settings)
+    assert resolve(scored, "penguins@best:accuracy").ref == "penguins/v0003"
+    assert resolve(scored, "penguins@best:accuracy:min").ref == "penguins/v0001"
+    assert resolve(scored, "penguins@best:val/loss").ref == "penguins/v0002"
+
+
+def test_a_version_that_cannot_be_read_is_not_the_best(scored: Path) -> None:
+    (scored / "penguins" / "v0002" / "lineage.json").unlink()
+    (scored / "index.json").unlink()
+    assert resolve(scored, "penguins@best:val/loss:min").ref == "penguins/v0003"
+
+
+def test_where_no_version_has_the_metric_those_there_are_told(scored: Path) -> None:
+    for metric in ("auc", "f1"):
+        with pytest.raises(NotFoundError, match=f"no version of penguins has a value of '{metric}'") as caught:
+            resolve(scored, f"penguins@best:{metric}:max")
+        assert caught.value.hint == "metrics here: val/loss, train/loss, accuracy, f1"
+    with pytest.raises(CkptkitError, match="the metric 'loss' of penguins could be val/loss or train/loss") as wrong:
+        resolve(scored, "penguins@best:loss:min")
+    assert wrong.value.exit_code == 2
+    publish(scored, "whales", metrics={})
+    with pytest.raises(NotFoundError, match="no version of whales") as none:
+        resolve(scored, "whales@best:loss:min")
+    assert none.value.hint == "metrics here: none yet"
+
+
+def test_the_best_as_of_a_time(scored: Path) -> None:
+    saved = [references.find(f"penguins/{number}", root=scored, cwd=scored).saved for number in (1, 2)]
+    times = [event.time for event in saved if event]
+    for time, version in zip(times, ("penguins/v0001", "penguins/v0002"), strict=True):
+        found = references.find("penguins@best:val/loss:min", root=scored, cwd=scored, at=time)
+        assert found.version.ref == version

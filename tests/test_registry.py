@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ckptkit import checkpoint, index, publication, references, registry, roots
+from ckptkit import checkpoint, index, index_file, overview, publication, references, registry, roots
 from ckptkit.errors import CkptkitError
 from ckptkit.verbs.check import check
 from ckptkit.verbs.index import index as rebuild
@@ -43,8 +43,8 @@ def test_the_index_after_each_save_is_what_a_rebuild_gives(tmp_path: Path, weigh
     root = tmp_path / "runs"
     for number in range(3):
         save(root, weights, aliases=["best"] if number != 1 else ["other"], metrics={"loss": number})
-        assert (root / "index.json").read_bytes() == index.dump(index.build(root))
-        assert (root / "README.md").read_text() == index.readme(index.build(root))
+        assert (root / "index.json").read_bytes() == index_file.dump(index.build(root))
+        assert (root / "README.md").read_text() == overview.text(index.build(root))
     assert json.loads((root / "index.json").read_bytes())["models"]["m"]["aliases"] == {
         "best": "v0003",
         "other": "v0002",
@@ -87,7 +87,7 @@ def test_a_model_may_be_a_link(tmp_path: Path, weights: Path) -> None:
     assert [save(root, weights, aliases=["best"]).ref for _ in range(2)] == ["m/v0001", "m/v0002"]
     assert sorted(os.listdir(tmp_path / "big" / "m")) == ["@best", "history", "v0001", "v0002"]
     assert [model.name for model in registry.models(root)] == ["m"]
-    assert (root / "index.json").read_bytes() == index.dump(index.build(root))
+    assert (root / "index.json").read_bytes() == index_file.dump(index.build(root))
     assert references.find("m@best", root=root, cwd=tmp_path).version.path == root / "m" / "v0002"
     assert ckptkit.path("m/1", "w.bin", root=root).read_bytes() == b"weights"
     report = check(root, deep=True)
@@ -171,8 +171,8 @@ def save_in_parallel(root: Path, weights: Path, before: str = "") -> registry.Mo
 
 def test_parallel_saves_are_all_there_once(tmp_path: Path, weights: Path) -> None:
     model = save_in_parallel(tmp_path / "runs", weights)
-    assert len(model.alias_heads("newest")) == 1
-    assert (tmp_path / "runs" / "index.json").read_bytes() == index.dump(index.build(tmp_path / "runs"))
+    assert len(model.state.heads["@newest"]) == 1
+    assert (tmp_path / "runs" / "index.json").read_bytes() == index_file.dump(index.build(tmp_path / "runs"))
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])

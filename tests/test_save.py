@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,12 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from disks import is_one
 from safetensors.numpy import load_file, save_file
 
 import ckptkit
 from ckptkit import checkpoint
 from ckptkit.cli import main
 from ckptkit.errors import CkptkitError
+from ckptkit.verbs.check import check
 
 
 @pytest.fixture
@@ -584,6 +587,45 @@ def test_one_tag_that_has_no_words_costs_that_tag_alone() -> None:
     lineage = save(tags={"a": Mute(), "b": 1, "password": "hunter2"}).lineage
     assert lineage["tags"] == {"b": "1", "password": "<redacted:password>"}
     assert "tags.a" in lineage["unknown"]
+
+
+def test_a_reproduction_is_told_and_takes_no_room(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "big.bin").write_bytes(os.urandom(100_000))
+    first = save("big.bin")
+    assert first.lineage["weights"]["identical_to"] is None
+    assert "same bytes" not in capsys.readouterr().err
+    (project / "big.bin").rename(project / "again.bin")
+    second = verified(save("again.bin"))
+    assert second.lineage["weights"]["identical_to"] == first.ref
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"; the same bytes as {first.ref}: a reproduction\n" in err
+    assert is_one(first.path / "big.bin", second.path / "again.bin")
+    other = verified(save("again.bin", model="other"))
+    assert other.lineage["weights"]["identical_to"] == first.ref
+    assert (project / "again.bin").stat().st_nlink == 1
+    assert not check(str(project / "runs"), deep=True, select=["CK1", "CK2", "CK8", "CK9"]).findings
+    shutil.rmtree(first.path)
+    verified(second)
+
+
+def test_manifests_of_the_same_data_are_one_file(project: Path) -> None:
+    for number in range(60):
+        (project / "data" / "many" / f"{number}.txt").write_text(f"{number}")
+    manifests = [save(data={"many": "data/many"}).path / "data" / "many.sha256" for _ in range(2)]
+    assert manifests[0].stat().st_size >= 4096
+    assert is_one(*manifests)
+
+
+def test_a_reproduction_is_moved_like_all_else(project: Path) -> None:
+    first = save({"w": np.ones(5000)})
+    (project / "again.safetensors").write_bytes((first.path / "model.safetensors").read_bytes())
+    second = verified(save("again.safetensors", move=True))
+    assert not (project / "again.safetensors").exists()
+    assert is_one(first.path / "model.safetensors", second.path / "again.safetensors")
+    third = verified(save({"w": np.ones(5000)}))
+    assert is_one(first.path / "model.safetensors", third.path / "model.safetensors")
+    assert third.lineage["weights"]["identical_to"] == first.ref
 
 
 def test_a_file_name_that_is_no_text_is_printed_as_its_bytes(project: Path) -> None:

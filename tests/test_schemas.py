@@ -51,19 +51,32 @@ def rich() -> dict[str, Any]:
     return whole
 
 
-EVENT: dict[str, Any] = {
-    "schema": "ckptkit/event/1",
-    "id": "20261124T100002.123456Z-0a1b2c3d",
-    "time": "2026-11-24T10:00:02.123456Z",
-    "kind": "alias",
-    "model": "penguins",
-    "version": "v0002",
-    "digest": f"sha256:{'a1' * 32}",
-    "alias": "champion",
-    "previous": "20261123T100002.123456Z-0a1b2c3d",
-    "reason": "better on every island",
-}
-DOCUMENTS = {"lineage": rich(), "event": EVENT}
+def event() -> dict[str, Any]:
+    """An event that has the fields of all kinds, none of them empty."""
+    measured = rich()
+    return {
+        "schema": "ckptkit/event/1",
+        "id": "20261124T100002.123456Z-0a1b2c3d",
+        "time": "2026-11-24T10:00:02.123456Z",
+        "kind": "evaluated",
+        "model": "penguins",
+        "version": "v0002",
+        "digest": f"sha256:{'a1' * 32}",
+        "alias": "champion",
+        "stage": "production",
+        "text": "the one in the paper",
+        "was": "v0001",
+        "became": "birds",
+        "previous": "20261123T100002.123456Z-0a1b2c3d",
+        "settles": ["20261123T100003.123456Z-0a1b2c3d"],
+        "files": [{"path": "model.safetensors", "bytes": 416, "sha256": "18" * 32}],
+        **{part: measured[part] for part in ("metrics", "data", "code", "compute")},
+        "unknown": {"code.repository.patch": "an event keeps none"},
+        "reason": "better on every island",
+    }
+
+
+DOCUMENTS = {"lineage": rich(), "event": event()}
 
 TYPES: tuple[Any, ...] = (
     *(None, True, 1, -1, 0.5, "", "text", "NaN", [], ["text"], {}, {"key": "text"}),
@@ -199,6 +212,18 @@ def test_names_and_what_is_required_agree(name: str) -> None:
             assert prose["description"].endswith(".")
     leftover = {key for key, part in schema(name)["$defs"].items() if "properties" in part} - defined
     assert not leftover
+
+
+def test_what_both_schemas_define_is_the_same_but_for_the_prose() -> None:
+    ours, theirs = (json.loads(json.dumps(schema(name)["$defs"]), object_hook=bare) for name in ("event", "lineage"))
+    assert set(ours) - set(theirs) == {"SealedFile"}
+    assert {key: part for key, part in ours.items() if key in theirs} == {
+        key: theirs[key] for key in ours if key in theirs
+    }
+
+
+def bare(part: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key != "description" or isinstance(value, dict)}
 
 
 def portable(form: str) -> str:

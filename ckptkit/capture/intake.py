@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from ckptkit import disk, names, redact, templates
+from ckptkit import comparison, disk, names, redact, retention, roots, templates
 from ckptkit.capture import config, metrics
+from ckptkit.comparison import Goal
 from ckptkit.errors import CkptkitError
 from ckptkit.record import BaseModel, Metric
+from ckptkit.retention import Policy
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -22,8 +24,9 @@ class Request:
 
     ``weights`` is a sequence of paths, or a state dict or module in memory. With ``from_training`` a training has just
     ended: only unusable weights, model name or root raise, and whatever else is wrong is recorded as unknown.
-    ``config`` is a file or object, or a list of them, later ones overriding; ``metrics_file`` and ``python`` are the
-    command line's.
+    ``config`` is a file or object, or a list of them, later ones overriding; ``only_if`` is the metric in which the
+    version has to be better to take ``aliases``, such as ``val_loss:min``; ``keep_last`` and ``keep_best`` say which
+    versions of the run keep their weights. ``metrics_file`` and ``python`` are the command line's.
     """
 
     weights: object
@@ -34,6 +37,9 @@ class Request:
     metrics: Any = field(default_factory=dict)
     metrics_file: Path | None = None
     aliases: object = ()
+    only_if: object = None
+    keep_last: int | None = None
+    keep_best: object = None
     parents: object = ()
     base_models: object = ()
     tags: Mapping[str, object] = field(default_factory=dict)
@@ -117,11 +123,16 @@ def _listed(items: object) -> tuple[object, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """The given facts in the forms of the record; ``answers`` and ``body`` are what people say in the card."""
+    """The given facts in the forms of the record; ``answers`` are what people say in the card.
+
+    ``goal`` is what decides whether the aliases are taken, ``keep`` what is pruned of the run; None for nothing.
+    """
 
     config: config.Resolved
     metrics: Mapping[str, Metric]
     aliases: tuple[str, ...]
+    goal: Goal | None
+    keep: Policy | None
     base_models: tuple[BaseModel, ...]
     tags: Mapping[str, str]
     step: int | None
@@ -130,22 +141,55 @@ class Intake:
     answers: Mapping[str, str]
 
 
-def read(request: Request, guard: Guard, project: Path) -> Intake:
+def read(request: Request, guard: Guard, project: Path, cwd: Path) -> Intake:
     """Read all that was given but weights, data and parents.
+
+    Args:
+        request: what was given.
+        guard: what becomes of faults.
+        project: the folder that paths are recorded relative to.
+        cwd: where the settings are looked for.
 
     Raises:
         CkptkitError: something is wrong and the save is strict.
     """
+    aliases = tuple(dict.fromkeys(guard.each("aliases", request.aliases, names.require_alias)))
+    goal = guard.take("aliases", None, _goal, request, aliases, cwd)
     return Intake(
         config=_config(request, guard, project),
         metrics=_metrics(request, guard),
-        aliases=tuple(dict.fromkeys(guard.each("aliases", request.aliases, names.require_alias))),
+        aliases=aliases if goal or request.only_if is None else (),
+        goal=goal,
+        keep=guard.take("keep", None, _keep, request, cwd),
         base_models=guard.each("base_models", request.base_models, _base_model),
         tags=guard.take("tags", {}, _texts, request.tags, guard, "tags", project),
         step=guard.take("run.step", None, _step, request.step),
         epoch=guard.take("run.epoch", None, _epoch, request.epoch),
         message=guard.take("message", None, _message, request.message, project),
         answers=guard.take("card", {}, _answers, request.card, guard, project),
+    )
+
+
+def _goal(request: Request, aliases: Sequence[str], cwd: Path) -> Goal | None:
+    if request.only_if is None:
+        return None
+    if not aliases:
+        raise CkptkitError("a condition without an alias decides nothing", "name the alias, such as --alias best")
+    return comparison.parse_goal(str(request.only_if), roots.directions(cwd))
+
+
+_STAGES = ("staging", "production", "archived")
+
+
+def _keep(request: Request, cwd: Path) -> Policy | None:
+    if request.keep_last is None and request.keep_best is None:
+        return None
+    return retention.policy(
+        keep_last=request.keep_last,
+        keep_best=[str(goal) for goal in _listed(request.keep_best)],
+        keep_aliased=True,
+        keep_stages=_STAGES,
+        directions=roots.directions(cwd),
     )
 
 

@@ -45,8 +45,14 @@ class Parts:
     unknown: Mapping[str, str]
 
 
-def compose(parts: Parts, version: str) -> Lineage:
-    """The record of one version."""
+def compose(parts: Parts, version: str, *, identical_to: str | None) -> Lineage:
+    """The record of one version.
+
+    Args:
+        parts: what it is made of.
+        version: its name.
+        identical_to: the reference of an earlier version with the same bytes; None where it is known that none has.
+    """
     given, seen, now = parts.given, parts.seen, parts.now
     created = datetime.now(UTC).timestamp()
     unknown = dict(parts.unknown)
@@ -72,7 +78,7 @@ def compose(parts: Parts, version: str) -> Lineage:
             not_applicable={},
         ),
         compute=replace(seen.compute, precision=precision),
-        weights=Weights(files=tuple(parts.files), parameters=parameters, identical_to=None),
+        weights=Weights(files=tuple(parts.files), parameters=parameters, identical_to=identical_to),
         metrics=given.metrics,
         run=_run(parts, created),
         unknown=_reasons(unknown, now),

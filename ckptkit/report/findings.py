@@ -79,11 +79,11 @@ def _place(finding: Finding) -> str:
 
 
 def _summary(report: Report) -> str:
-    what = count(report.versions, "version")
+    what = f"{count(report.versions, 'version')} checked{f', {report.pruned:,} pruned' if report.pruned else ''}"
     if not report.findings:
-        return f"{what} checked: no findings"
+        return f"{what}: no findings"
     counts = [count(number, kind) for kind, number in report.counts.items() if number]
-    return f"{what} checked: {', '.join(counts)}"
+    return f"{what}: {', '.join(counts)}"
 
 
 def _ignored(report: Report) -> Iterator[tuple[str, int, str]]:

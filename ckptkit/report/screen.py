@@ -1,6 +1,5 @@
 """The screen of ``show``: a version's data, code, hyperparameters and compute, as text and as JSON."""
 
-import math
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -8,13 +7,14 @@ from typing import Any
 
 from ckptkit import index, references
 from ckptkit.checkpoint import Unreadable
-from ckptkit.record import AT_SAVE, Code, Compute, Config, Dataset, Gpu, Lineage, Metric, Repository
+from ckptkit.record import AT_SAVE, Code, Compute, Config, Dataset, Gpu, Lineage, Repository
+from ckptkit.report import results
+from ckptkit.report.results import MOST, capped
 from ckptkit.verbs.show import Shown
-from ckptkit.words import cells, count, cut, inert, moment, short, size, span, wrap
+from ckptkit.words import cells, count, cut, figure, inert, moment, short, size, span, wrap
 
 _LABEL = 11
 _LONG = 400  # cells of a text that is itself shown, not only what it says
-_MOST = 8  # datasets, metrics, hyperparameters …: it is one screen
 _BOLD, _DIM, _RED, _YELLOW, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
 
@@ -34,20 +34,23 @@ def screen(shown: Shown, *, now: datetime, width: int, colour: bool) -> str:
     if isinstance(shown.lineage, Unreadable):
         words = [f"cannot be read: {shown.lineage.reason}", shown.lineage.hint]
         return "\n".join([*lines, *_lines("lineage", filter(None, words), width, _RED if colour else "")])
-    for label, parts in _answers(shown.lineage):
+    for label, parts in _answers(shown, shown.lineage):
         lines += _lines(label, parts, width, _DIM if colour else "")
     for fact, style in _unknown(shown.lineage):
         lines += _lines("unknown", [fact], width, style if colour else "")
-    files = [file.path for file in shown.lineage.weights.files]
+    files = [file.path for file in shown.lineage.weights.files if file.path not in shown.pruned]
+    if shown.pruned and not files:
+        return "\n".join(lines)
     one = f" {shlex.quote(files[0])}" if len(files) == 1 else ""
     load = inert(f"W=$(ckptkit path {ref}{one}) || exit 1")  # never parted: it is to be copied
     return "\n".join([*lines, _label("load", _DIM if colour else "") + load])
 
 
 def _header(shown: Shown, now: datetime, width: int, style: str) -> list[str]:
-    """The reference and its aliases; when it was saved stands at the line's end, or below for want of room."""
+    """The reference, its aliases and its stage; when it was saved stands at the end, or below for want of room."""
     saved = moment(shown.saved or (shown.lineage.created if isinstance(shown.lineage, Lineage) else None))
-    left = inert("  ".join([shown.version.ref, *(f"@{alias}" for alias in shown.aliases)]))
+    marks = [*(f"@{alias}" for alias in shown.aliases), *([shown.stage] if shown.stage else [])]
+    left = inert("  ".join([shown.version.ref, *marks]))
     right = f"saved {_ago(saved, now)}  {short(shown.version.digest)}" if saved else short(shown.version.digest)
     gap = width - cells(left) - cells(right)
     lines = [f"{style}{line}{_PLAIN if style else ''}" for line in wrap(left, width)]
@@ -77,31 +80,34 @@ def _label(label: str, style: str) -> str:
     return f"  {style}{label:{_LABEL - 2}}{_PLAIN if style else ''}"
 
 
-def _capped(items: Sequence[str], home: str) -> list[str]:
-    rest = len(items) - _MOST
-    return [*items[:_MOST], *([f"{rest} more in {home}"] if rest > 0 else [])]
-
-
-def _answers(lineage: Lineage) -> Iterator[tuple[str, Iterable[str]]]:
+def _answers(shown: Shown, lineage: Lineage) -> Iterator[tuple[str, Iterable[str]]]:
+    if shown.text:
+        yield "about", [cut(shown.text, _LONG)]
     if lineage.message:
         yield "message", [cut(lineage.message, _LONG)]
-    for dataset in lineage.data[:_MOST]:
+    for dataset in lineage.data[:MOST]:
         yield "data", _data(dataset)
-    if len(lineage.data) > _MOST or not lineage.data:
-        yield "data", [f"{len(lineage.data) - _MOST} more in lineage.json" if lineage.data else "none declared"]
+    if len(lineage.data) > MOST or not lineage.data:
+        yield "data", [f"{len(lineage.data) - MOST} more in lineage.json" if lineage.data else "none declared"]
     yield "code", _code(lineage)
     yield "config", _config(lineage.config)
     yield "compute", _compute(lineage)
-    yield "metrics", _capped([_metric(*each) for each in lineage.metrics.items()], "lineage.json") or ["none recorded"]
+    yield (
+        "metrics",
+        capped([results.metric(*each) for each in lineage.metrics.items()], "lineage.json") or ["none recorded"],
+    )
+    yield from (("later", parts) for parts in results.later(shown.evaluations))
+    if shown.pruned:
+        yield "pruned", [*capped(shown.pruned, "the history"), "removed on purpose, the record stays"]
     run = list(_run(lineage))
     if run:
         yield "run", run
-    for parent in lineage.parents[:_MOST]:
+    for parent in lineage.parents[:MOST]:
         yield "parent", [f"{parent.ref}  {short(parent.digest or 'no digest')}", parent.relation or "relation not said"]
-    for base in lineage.base_models[:_MOST]:
+    for base in lineage.base_models[:MOST]:
         yield "base", [f"{base.id}@{base.revision}" if base.revision else f"{base.id}, revision not known"]
     if lineage.tags:
-        yield "tags", _capped([f"{key}={value}" for key, value in lineage.tags.items()], "lineage.json")
+        yield "tags", capped([f"{key}={value}" for key, value in lineage.tags.items()], "lineage.json")
 
 
 def _data(dataset: Dataset) -> Iterator[str]:
@@ -122,7 +128,7 @@ def _data(dataset: Dataset) -> Iterator[str]:
 
 def _changes(changed: Sequence[str] | None, otherwise: str) -> Iterator[str]:
     if changed:
-        yield f"CHANGED while it ran: {', '.join(_capped(changed, 'lineage.json'))}"
+        yield f"CHANGED while it ran: {', '.join(capped(changed, 'lineage.json'))}"
     elif changed is not None and otherwise:
         yield otherwise
 
@@ -179,11 +185,11 @@ def _config(config: Config) -> Iterator[str]:
     if config.values is None:
         yield "no hyperparameters given"
     leaves = [(key, value) for key, value in index.flatten(config.values or {}) if key.rpartition(".")[2] != "seed"]
-    yield from _capped([f"{key} {_value(value)}" for key, value in leaves], config.file or "lineage.json")
+    yield from capped([f"{key} {_value(value)}" for key, value in leaves], config.file or "lineage.json")
 
 
 def _value(value: Any) -> str:  # noqa: ANN401 - a plain value
-    return cut(index.shown(value), 40)
+    return cut(figure(value), 40)
 
 
 def _compute(lineage: Lineage) -> Iterator[str]:
@@ -227,42 +233,9 @@ def _run(lineage: Lineage) -> Iterator[str]:
     if lineage.run.step is not None:
         yield f"step {lineage.run.step:,}"
     if lineage.run.epoch is not None:
-        yield f"epoch {index.shown(lineage.run.epoch)}"
+        yield f"epoch {figure(lineage.run.epoch)}"
     if lineage.weights.identical_to:
         yield f"the same bytes as {lineage.weights.identical_to}"
-
-
-def _metric(name: str, metric: Metric) -> str:
-    told = [metric.split] if metric.split else []
-    told += [f"n = {metric.n:,}"] if metric.n is not None else []
-    text = f"{name} {index.shown(metric.value)}" + (f" ({', '.join(told)})" if told else "")
-    parts = [
-        (_number(part.value), f"{factor}={level} {index.shown(part.value)}")
-        for factor, levels in metric.slices.items()
-        for level, part in levels.items()
-    ]
-    return f"{text} · {_worst(name, parts)}" if parts else text
-
-
-def _number(value: float | str) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # a whole number beyond the floats
-        return math.inf if isinstance(value, int) and value > 0 else -math.inf
-
-
-_LESS = {"loss", "error", "perplexity", "ppl", "mse", "rmse", "mae", "nll", "brier", "ece", "wer", "cer", "fid"}
-_MORE = {"accuracy", "acc", "f1", "auc", "auroc", "precision", "recall", "iou", "dice", "bleu", "r2", "map"}
-
-
-def _worst(name: str, parts: Sequence[tuple[float, str]]) -> str:
-    """The slice that did worst; where the metric's name does not tell which end is the worse, both ends."""
-    words = set(name.lower().replace("/", "_").replace("-", "_").split("_"))
-    diverged = [text for value, text in parts if math.isnan(value)]
-    ordered = [text for _, text in sorted(parts)]
-    if diverged or words & _MORE or words & _LESS:
-        return f"worst slice {diverged[0] if diverged else ordered[0 if words & _MORE else -1]}"
-    return f"slices from {ordered[0]} to {ordered[-1]}"
 
 
 def _unknown(lineage: Lineage) -> Iterator[tuple[str, str]]:
@@ -277,10 +250,10 @@ def _unknown(lineage: Lineage) -> Iterator[tuple[str, str]]:
             axes[fact.partition(".")[0]] = None
         elif fact != "weights.identical_to":  # earlier versions are not what this one is made of
             reasons.setdefault(why, []).append(fact)
-    for why, facts in list(reasons.items())[:_MOST]:
+    for why, facts in list(reasons.items())[:MOST]:
         yield f"{', '.join(facts)}: {why}", _YELLOW
-    if len(reasons) > _MOST:
-        yield f"{len(reasons) - _MOST} more reasons in lineage.json", _YELLOW
+    if len(reasons) > MOST:
+        yield f"{len(reasons) - MOST} more reasons in lineage.json", _YELLOW
     if axes:
         yield f"whether {' or '.join(axes)} changed while it ran", _DIM
 
@@ -294,8 +267,12 @@ def shown_document(shown: Shown) -> dict[str, Any]:
         "path": str(shown.version.path),
         "digest": shown.version.digest,
         "aliases": list(shown.aliases),
+        "stage": shown.stage or "none",
+        "description": shown.text,
         "saved": shown.saved,
         "damage": shown.damage,
+        "pruned": list(shown.pruned),
         "unreadable": lineage.reason if isinstance(lineage, Unreadable) else None,
         "lineage": None if isinstance(lineage, Unreadable) else lineage.to_dict(),
+        "evaluations": [event.to_dict() for event in shown.evaluations],
     }

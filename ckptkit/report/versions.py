@@ -1,13 +1,12 @@
-"""The table of ``list`` and the answer of ``index``, as text, CSV and JSON; ``show`` has its own room, ``screen``."""
+"""The table of ``list``, as text, CSV and JSON; ``show`` has its own room, ``screen``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ckptkit import index
-from ckptkit.verbs.index import Rebuilt
+from ckptkit import names
 from ckptkit.verbs.list import Table
-from ckptkit.words import cells, count, cut, inert, short, size, span, wrap
+from ckptkit.words import cells, cut, figure, inert, short, size, span, wrap
 
 _BOLD, _RED, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[0m"
 _NO_NUMBERS = (None, "NaN", "Infinity", "-Infinity")
@@ -54,10 +53,20 @@ class _Column:
 
 def _column(table: Table, at: int) -> _Column:
     name, values = table.columns[at], [row[at] for row in table.rows]
-    texts = (inert(name), *(_cell(name, value) for value in values))
+    texts = (inert(name), *_texts(table, at))
     number, most = all(map(_is_number, values)), max(map(cells, texts))
     least = most if number or name in _WHOLE else min(most, _NARROW)
     return _Column(name=name, texts=texts, number=number, most=most, least=least)
+
+
+def _texts(table: Table, at: int) -> Iterator[str]:
+    """The cells of a column; a size says what was saved, which is not what is left of a pruned version."""
+    name = table.columns[at]
+    for ref, row in zip(table.refs, table.rows, strict=True):
+        if name == "size" and ref in table.pruned:
+            yield "partly pruned" if row[at] else "pruned"
+        else:
+            yield _cell(name, row[at])
 
 
 def _is_number(value: Any) -> bool:  # noqa: ANN401 - a plain value
@@ -68,12 +77,21 @@ def _cell(name: str, value: Any) -> str:  # noqa: ANN401 - a plain value
     if value is None or value == ():
         return "-"
     if isinstance(value, tuple):
-        return inert(" ".join(f"@{alias}" for alias in value))
+        return inert(_range(value) if name == "versions" else " ".join(f"@{alias}" for alias in value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name in _SHORTLY and isinstance(value, _SHORTLY[name][0]):
         return inert(_SHORTLY[name][1](value))
-    return inert(index.shown(value))
+    return inert(figure(value))
+
+
+def _range(versions: Sequence[str]) -> str:
+    """``v0003-v0007``, or how many of these there are."""
+    first, last = versions[0], versions[-1]
+    if first == last:
+        return first
+    missing = (names.folder_number(last) or 0) - (names.folder_number(first) or 0) + 1 - len(versions)
+    return f"{len(versions)} of {first}-{last}" if missing else f"{first}-{last}"
 
 
 _SHORTLY: dict[str, tuple[Any, Any]] = {
@@ -142,27 +160,6 @@ def rows(table: Table) -> dict[str, Any]:
         "columns": list(table.columns),
         "versions": [dict(zip(table.columns, row, strict=True)) for row in table.rows],
         "unreadable": dict(table.unreadable),
-    }
-
-
-def rebuilt(done: Rebuilt) -> str:
-    """What ``index`` found and changed, for people."""
-    lines = [f"{count(done.models, 'model')}, {count(done.versions, 'version')}"]
-    lines += [f"written: {name}" for name in done.written]
-    lines += [f"link {words}: {link}" for link, words in done.links.items()]
-    lines += [f"taken in: {ref}" for ref in done.taken_in]
-    lines += [f"{ref} cannot be read: {why}" for ref, why in done.unreadable.items()]
-    return "\n".join(map(inert, lines))
-
-
-def rebuilt_document(done: Rebuilt) -> dict[str, Any]:
-    """What ``index`` found and changed, as JSON types."""
-    return {
-        "schema": "ckptkit/rebuilt/1",
-        "models": done.models,
-        "versions": done.versions,
-        "written": list(done.written),
-        "links": dict(done.links),
-        "taken_in": list(done.taken_in),
-        "unreadable": dict(done.unreadable),
+        "pruned": {ref: list(paths) for ref, paths in table.pruned.items()},
+        "evaluated": {ref: list(metrics) for ref, metrics in table.evaluated.items()},
     }

@@ -1,12 +1,12 @@
 """What check knows: all rules by code, how they are chosen, and how one is explained."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from ckptkit.checkpoint import SUMS, Checkpoint
+from ckptkit.checkpoint import SUMS
 from ckptkit.errors import CkptkitError
-from ckptkit.registry import Model
 from ckptkit.rules import card, code, compute, config, data, integrity, layout, registry, weights
-from ckptkit.rules.base import Finding, Sealed, Tree, things
+from ckptkit.rules.base import Finding, Thing, things
 
 RULES = (
     *layout.RULES,
@@ -35,7 +35,7 @@ FAMILIES = {
 _BY_CODE = {rule.code: rule for rule in RULES}
 
 
-def examine(found: Checkpoint | Sealed | Model | Tree, subject: str) -> list[Finding]:
+def examine(found: Thing, subject: str) -> list[Finding]:
     """Everything that any rule says about a thing, whose folder people know as ``subject``."""
     return [
         finding
@@ -77,6 +77,33 @@ def chosen(prefixes: Iterable[str]) -> frozenset[str]:
             raise CkptkitError(f"no rule's code begins with {prefix!r}", f"the families are {families}")
         codes |= matching
     return frozenset(codes)
+
+
+def choice(
+    settings: Mapping[str, Any], select: Sequence[str], ignore: Sequence[str]
+) -> tuple[frozenset[str], frozenset[str], dict[str, str]]:
+    """The codes to report, the codes to set aside, and why those of pyproject.toml are.
+
+    Args:
+        settings: the table ``[tool.ckptkit]``.
+        select: prefixes of codes to report, in place of those in the table; all without any.
+        ignore: prefixes of codes to set aside, besides those in the table.
+
+    Raises:
+        CkptkitError: a prefix matches no rule, or the table is not usable.
+    """
+    table = settings.get("check", {})
+    where = "[tool.ckptkit.check] in pyproject.toml"
+    if not isinstance(table, Mapping):
+        raise CkptkitError(f"{where} is not a table", 'write select = ["CK2"] in it, for example')
+    listed, excused = table.get("select", []), table.get("ignore", {})
+    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+        raise CkptkitError(f"select in {where} is not a list of codes", 'write select = ["CK2", "CK8"]')
+    if not isinstance(excused, Mapping) or not all(isinstance(why, str) and why.strip() for why in excused.values()):
+        raise CkptkitError(f"ignore in {where} gives no reasons", 'write ignore = { CK404 = "why" }')
+    reasons = {code: why for prefix, why in excused.items() for code in sorted(chosen([prefix]))}
+    wanted = chosen(select or listed) or frozenset(_BY_CODE)
+    return wanted, chosen(ignore) | reasons.keys(), reasons
 
 
 def explain(code: str) -> str:

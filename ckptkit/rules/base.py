@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeVar
 
 from ckptkit import checkpoint
 from ckptkit.checkpoint import Card, Checkpoint, Unreadable
-from ckptkit.record import ANOTHER_PROCESS, NO_START, Event, Lineage
-from ckptkit.registry import Model
+from ckptkit.record import ANOTHER_PROCESS, NO_START, Lineage
+from ckptkit.registry import HISTORY
+from ckptkit.rules.contents import Contents
 
 Severity = Literal["error", "warning"]
 T = TypeVar("T")
@@ -20,19 +21,34 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """A version against the history: the digest of its SHA256SUMS, and the ``saved`` events that bear its number."""
+    """A version against the history: the digest of its SHA256SUMS, and those that events give its number.
 
+    ``saved`` are those that stand under the number, ``told`` those that ever did; ``free`` is a number never used.
+    """
+
+    ref: str
     digest: str | None
-    events: tuple[Event, ...]
+    saved: tuple[str, ...]
+    told: frozenset[str]
+    free: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """A registry as a whole: the names of its models, and why each derived file that is not up to date is not."""
+    """A registry as a whole: the names of its models, why each derived file that is not up to date is not, its text."""
 
     root: Path
     models: tuple[str, ...]
     stale: Mapping[str, str]
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Text files below one folder, by path; ``mend`` says how to undo a conflict in them, where not as in a version."""
+
+    files: Mapping[str, str]
+    mend: str = ""
 
 
 _PLACES: Mapping[type, str] = {Lineage: checkpoint.LINEAGE, Card: checkpoint.CARD, Sealed: checkpoint.SUMS}
@@ -123,7 +139,7 @@ def rule(
     Args:
         code: its stable code.
         title: what it finds, in a few words.
-        of: the kind of thing that it looks at: Checkpoint, Lineage, Card, Sealed, Model or Tree.
+        of: the kind of thing that it looks at: Checkpoint, Lineage, Card, Sealed, Model, Contents, Tree or Texts.
         fix: what to do about it, in one sentence.
         severity: ``error`` for damaged or untrue, ``warning`` for incomplete.
         unless: codes that are its cause: where one of them is found at the same place, this one is silent.
@@ -135,7 +151,11 @@ def rule(
     return wrap
 
 
-def things(found: Checkpoint | Sealed | Model | Tree) -> Iterator[object]:
+Thing = Checkpoint | Sealed | Contents | Tree
+"""What is read as a whole."""
+
+
+def things(found: Thing) -> Iterator[object]:
     """``found``, and those parts of it that could be read and have rules of their own."""
     yield found
     if isinstance(found, Checkpoint):
@@ -143,6 +163,12 @@ def things(found: Checkpoint | Sealed | Model | Tree) -> Iterator[object]:
             yield found.lineage
         if isinstance(found.card, Card):
             yield found.card
+        yield Texts(files={path: text for path, text in found.texts.items() if isinstance(text, str)})
+    elif isinstance(found, Contents):
+        yield found.model
+        yield Texts(files=found.texts, mend=f"take one side: `git checkout --ours -- {HISTORY}`, or --theirs")
+    elif isinstance(found, Tree):
+        yield Texts(files=found.texts, mend="run `ckptkit index`")
 
 
 def absent(found: Checkpoint, path: str) -> bool:

@@ -29,7 +29,13 @@ LICENCES = frozenset(
 )
 
 
-@rule("CK701", "the card has no YAML block", of=Card, fix="begin the file with a line ---, the block, and a line ---")
+@rule(
+    "CK701",
+    "the card has no YAML block",
+    of=Card,
+    fix="begin the file with a line ---, the block, and a line ---",
+    unless=("CK114",),
+)
 def no_block(card: Card) -> Iterator[Fault]:
     """Licence, tags and results stand in a YAML block between two lines ---, at the very beginning of the card.
 
@@ -39,7 +45,13 @@ def no_block(card: Card) -> Iterator[Fault]:
         yield Fault("has no YAML block that a reader would see", line=1)
 
 
-@rule("CK702", "the card's YAML block is broken", of=Card, fix="mend the YAML between the two lines ---")
+@rule(
+    "CK702",
+    "the card's YAML block is broken",
+    of=Card,
+    fix="mend the YAML between the two lines ---",
+    unless=("CK114",),
+)
 def broken_block(card: Card) -> Iterator[Fault]:
     """A block that is not YAML, or not a mapping, makes readers of the card fail or ignore it."""
     if isinstance(card.front, Unreadable):
@@ -121,7 +133,7 @@ def foreign_licence(card: Card) -> Iterator[Fault]:
     "the card is of another version",
     of=Checkpoint,
     fix="put the card of this version here, or write the digest that `sha256sum SHA256SUMS` prints",
-    unless=("CK202", "CK903"),
+    unless=("CK114", "CK202", "CK903"),
 )
 def other_digest(found: Checkpoint) -> Iterator[Fault]:
     """The card bears the digest of the version that it describes.

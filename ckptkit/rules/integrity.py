@@ -19,11 +19,17 @@ def sums_missing(found: Checkpoint) -> Iterator[Fault]:
         yield Fault("is missing: nothing here can be verified", SUMS)
 
 
-@rule("CK202", "SHA256SUMS cannot be read", of=Checkpoint, fix="restore SHA256SUMS from a copy, such as git")
+@rule(
+    "CK202",
+    "SHA256SUMS cannot be read",
+    of=Checkpoint,
+    fix="restore SHA256SUMS from a copy, such as git",
+    unless=("CK114",),
+)
 def sums_malformed(found: Checkpoint) -> Iterator[Fault]:
     """One line of SHA256SUMS that is not `<hex>  ./<path>` makes the whole file untrustworthy.
 
-    Usual causes are converted line ends, a merge conflict, and an edit by hand.
+    Usual causes are converted line ends and an edit by hand.
     """
     if why := unread(found, SUMS, found.sums):
         yield refused(why, SUMS)
@@ -34,12 +40,14 @@ def _sums(found: Checkpoint) -> Mapping[str, str]:
 
 
 def _missing(found: Checkpoint) -> list[str]:
-    return [path for path in _sums(found) if absent(found, path)]
+    """What is sealed and not there, but for what was pruned."""
+    return [path for path in _sums(found) if absent(found, path) and path not in found.pruned]
 
 
 def _is_clone(found: Checkpoint, missing: list[str]) -> bool:
     """Whether every saved file is absent and every record is there, as in a git clone."""
-    return bool(missing) and missing == [path for path in _sums(found) if not is_record(path)]
+    saved = [path for path in _sums(found) if not is_record(path) and path not in found.pruned]
+    return bool(missing) and missing == saved
 
 
 @rule("CK203", "a sealed file is missing", of=Checkpoint, fix="restore the file from a copy", unless=("CK101", "CK903"))
@@ -74,7 +82,7 @@ def weights_absent(found: Checkpoint) -> Iterator[Fault]:
     "a sealed file was changed",
     of=Checkpoint,
     fix="restore the file from a copy; to change a version, save a new one",
-    unless=("CK102", "CK103", "CK104", "CK107", "CK804", "CK903"),
+    unless=("CK102", "CK103", "CK104", "CK107", "CK114", "CK804", "CK903"),
 )
 def file_changed(found: Checkpoint) -> Iterator[Fault]:
     """The bytes of a file are not those that were sealed: a version never changes after it was saved.
@@ -107,7 +115,7 @@ def size_changed(found: Checkpoint) -> Iterator[Fault]:
     "a file that is not sealed",
     of=Checkpoint,
     fix="move the file out of the version's folder",
-    unless=("CK903",),
+    unless=("CK903", "CK904"),
 )
 def file_extra(found: Checkpoint) -> Iterator[Fault]:
     """A file in a version folder that SHA256SUMS does not list was put there after the save.

@@ -10,13 +10,14 @@ from ckptkit.errors import CkptkitError
 from ckptkit.record import LINEAGE as SCHEMA
 from ckptkit.record import Lineage
 from ckptkit.registry import Model
-from ckptkit.rules.base import Fault, absent, refused, rule, unread
+from ckptkit.rules.base import Fault, Texts, absent, refused, rule, unread
 
 _VIOLATIONS = 20
 """Most violations of the schema that are told one by one."""
 
 _SHOWN = 60
 _VERSION_LIKE = re.compile(r"v[0-9]+", re.ASCII | re.IGNORECASE)
+_MARK = "<<<<<<< "
 _GIVEN = frozenset({"metrics", "parents", "base_models", "tags", "message", "card", "aliases", "run.step", "run.epoch"})
 
 
@@ -36,11 +37,17 @@ def lineage_missing(found: Checkpoint) -> Iterator[Fault]:
         yield Fault(f"is missing, and so is {SUMS}: nothing here tells of a version" if both else "is missing", LINEAGE)
 
 
-@rule("CK102", "lineage.json cannot be read", of=Checkpoint, fix="restore the file from a copy, such as git")
+@rule(
+    "CK102",
+    "lineage.json cannot be read",
+    of=Checkpoint,
+    fix="restore the file from a copy, such as git",
+    unless=("CK114",),
+)
 def lineage_unreadable(found: Checkpoint) -> Iterator[Fault]:
     """A lineage.json that is cut off, not JSON, or closed to this user answers no question.
 
-    The usual causes are an interrupted copy, a merge conflict left in the file, and an edit by hand.
+    The usual causes are an interrupted copy and an edit by hand.
     """
     if why := unread(found, LINEAGE, found.raw):
         yield refused(why, LINEAGE)
@@ -146,7 +153,13 @@ def card_unreadable(found: Checkpoint) -> Iterator[Fault]:
         yield refused(why, CARD)
 
 
-@rule("CK107", "config.yaml cannot be read", of=Checkpoint, fix="restore the file from a copy, such as git")
+@rule(
+    "CK107",
+    "config.yaml cannot be read",
+    of=Checkpoint,
+    fix="restore the file from a copy, such as git",
+    unless=("CK114",),
+)
 def config_unreadable(found: Checkpoint) -> Iterator[Fault]:
     """config.yaml holds every hyperparameter; what is not YAML, or says one key twice, says none for certain."""
     if why := unread(found, CONFIG, found.config):
@@ -248,6 +261,24 @@ def not_recorded(lineage: Lineage) -> Iterator[Fault]:
             yield Fault(f"{fact} was given and is not recorded: {reason}")
 
 
+@rule(
+    "CK114",
+    "git left a conflict in a file",
+    of=Texts,
+    fix="take one side whole, in this folder: `git checkout --ours -- .`, or --theirs",
+)
+def conflict(texts: Texts) -> Iterator[Fault]:
+    """A merge by git wrote both sides into the file, between lines of <<<<<<< and >>>>>>>; neither can be read so.
+
+    Versions and events never change, so two sides of one are two that were saved under one name, and of a mixture of
+    both nothing can be verified.
+    """
+    for path, text in texts.files.items():
+        at = f"\n{text}".find(f"\n{_MARK}")
+        if at >= 0:
+            yield Fault("holds a conflict that git left", path, texts.mend, line=text.count("\n", 0, at) + 1)
+
+
 RULES = (
     lineage_missing,
     lineage_unreadable,
@@ -262,4 +293,5 @@ RULES = (
     misnamed_version,
     misnamed_model,
     not_recorded,
+    conflict,
 )

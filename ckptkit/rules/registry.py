@@ -1,14 +1,17 @@
 """CK9, registry: whether history, aliases and what is derived from them agree with the folders."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from ckptkit import history, names
+from ckptkit.record import Event
 from ckptkit.registry import HISTORY, Model
 from ckptkit.rules.base import Fault, Sealed, Tree, refused, rule, some
+from ckptkit.rules.contents import Contents
 
 _REBUILD = "run `ckptkit index`"
 
 
-@rule("CK901", "an event cannot be read", of=Model, fix="restore the file from a copy, such as git")
+@rule("CK901", "an event cannot be read", of=Model, fix="restore the file from a copy, such as git", unless=("CK114",))
 def event_unreadable(model: Model) -> Iterator[Fault]:
     """history/ says which versions were saved and where aliases went, one file for each event.
 
@@ -21,19 +24,19 @@ def event_unreadable(model: Model) -> Iterator[Fault]:
 @rule(
     "CK902",
     "a version has no saved event",
-    of=Model,
+    of=Contents,
     severity="warning",
     fix="run `ckptkit index`, which takes in whatever verifies",
 )
-def event_missing(model: Model) -> Iterator[Fault]:
+def event_missing(contents: Contents) -> Iterator[Fault]:
     """The event that records a save is what a version's digest is held against, years later.
 
-    Its absence means that a save was interrupted right at its end, or that a folder was copied here by hand.
+    Its absence means that a save was interrupted right at its end, or that a folder was copied or renamed here by hand.
     """
-    saved = model.saved
-    missing = [version for version in model.versions if version not in saved]
-    if missing and not model.broken:
-        yield Fault(f"no saved event for {some(missing)}", HISTORY)
+    missing = [version for version in contents.unknown if version not in contents.model.state.deleted]
+    if missing and not contents.model.broken:
+        was = {version: f"{version}, which was {before}" for before, version in contents.moved.items()}
+        yield Fault(f"no saved event for {some([was.get(version, version) for version in missing])}", HISTORY)
 
 
 @rule(
@@ -46,59 +49,86 @@ def event_missing(model: Model) -> Iterator[Fault]:
 def digest_differs(sealed: Sealed) -> Iterator[Fault]:
     """The digest of SHA256SUMS is not the one that was written into the history when the version was saved.
 
-    Files may agree with SHA256SUMS and yet not be the ones that were saved: someone changed both.
+    Files may agree with SHA256SUMS and yet not be the ones that were saved: someone changed both, or copied another
+    registry over this one, in which the number is another version's.
     """
-    digests = [event.digest for event in sealed.events if event.digest]
-    if sealed.digest is not None and digests and sealed.digest not in digests:
-        yield Fault(f"has the digest {sealed.digest[:19]}..., and {digests[0][:19]}... was saved")
+    known = sealed.saved or tuple(sorted(sealed.told))
+    if sealed.digest is not None and known and sealed.digest not in known:
+        yield Fault(
+            f"has the digest {sealed.digest[:19]}..., and {known[0][:19]}... was saved",
+            hint=f"restore the folder from a copy; a version of its own can be kept: {_keep(sealed)}",
+        )
 
 
 @rule(
     "CK904",
     "two saves of one number",
-    of=Model,
-    fix="keep the folder whose digest is the right one, and remove the other event",
+    of=Sealed,
+    fix="give the version that is here another number, and restore the other one from its copy",
+    unless=("CK114", "CK903"),
 )
-def number_twice(model: Model) -> Iterator[Fault]:
+def number_twice(sealed: Sealed) -> Iterator[Fault]:
     """A number names one version for ever; two saved events with different digests make it name two.
 
-    That happens where two copies of a registry went on separately and were merged by copying.
+    That happens where two copies of a registry went on separately and one was copied over the other, or git merged
+    them, instead of `ckptkit merge`, which would have given one of the two another number.
     """
-    digests: dict[str, set[str]] = {}
-    for event in model.events:
-        if event.kind == "saved" and event.version and event.digest:
-            digests.setdefault(event.version, set()).add(event.digest)
-    for version, found in digests.items():
-        if len(found) > 1:
-            yield Fault(f"was saved {len(found)} times, with different digests", version)
+    if len(sealed.saved) > 1:
+        others = [f"{digest[:19]}..." for digest in sealed.saved if digest != sealed.digest]
+        yield Fault(
+            f"was saved {len(sealed.saved)} times, with different digests; not here: {some(others)}",
+            "",
+            f"keep the one that is here: {_keep(sealed)}; then restore the other one from its copy",
+        )
+
+
+def _keep(sealed: Sealed) -> str:
+    """What gives a version a number of its own; a command does that where a version was saved under the number."""
+    if sealed.saved:
+        return f"`ckptkit rename {sealed.ref} {sealed.free}`"
+    version = sealed.ref.partition("/")[2]
+    return f"`mv {version} {sealed.free}` in the model's folder, then `ckptkit index`"
 
 
 @rule(
     "CK905",
     "a saved version is gone",
-    of=Model,
+    of=Contents,
     severity="warning",
-    fix="restore the folder from a copy; the number is never used again",
+    fix="restore the folder from a copy, or record that it is gone with `ckptkit delete`",
 )
-def version_gone(model: Model) -> Iterator[Fault]:
-    """The history records a save, and the folder is not there: it was removed by hand, or not copied along."""
-    known = {*model.versions, *model.aliases.values()}
-    gone = [version for version in model.saved if version not in known]
+def version_gone(contents: Contents) -> Iterator[Fault]:
+    """The history records a save, and the folder is not there: it was removed by hand, or not copied along.
+
+    Its number is never used again, whatever became of it.
+    """
+    model = contents.model
+    known = {*model.versions, *model.state.aliases.values(), *contents.moved}
+    gone = [version for version in model.state.saved if version not in known]
     if gone:
-        yield Fault(f"saved and not there: {some(gone)}")
+        mend = f"restore it from a copy, or record that it is gone: `ckptkit delete {model.name}/{gone[0]}`"
+        yield Fault(f"saved and not there: {some(gone)}", hint=mend + ", and so for the others" * (len(gone) > 1))
 
 
 @rule(
     "CK906",
     "an alias stands on nothing",
-    of=Model,
-    fix="restore that version's folder from a copy",
+    of=Contents,
+    fix="restore that version's folder from a copy, or move the alias",
 )
-def alias_dangling(model: Model) -> Iterator[Fault]:
+def alias_dangling(contents: Contents) -> Iterator[Fault]:
     """Scripts ask for an alias to get a model; this one names a version that is not there."""
-    for alias, version in model.aliases.items():
-        if version not in model.versions:
-            yield Fault(f"stands on {version}, which is not there", f"@{alias}")
+    model = contents.model
+    known = {*model.versions, *contents.moved}
+    for alias, version in model.state.aliases.items():
+        if version in known:
+            continue
+        move = f"`ckptkit alias set {model.name}@{alias} VERSION`"
+        if version in model.state.deleted:
+            yield Fault(f"stands on {version}, which was deleted", f"@{alias}", f"move the alias: {move}")
+        else:
+            mend = f"restore {model.name}/{version} from a copy, or move the alias: {move}"
+            yield Fault(f"stands on {version}, which is not there", f"@{alias}", mend)
 
 
 @rule(
@@ -107,28 +137,37 @@ def alias_dangling(model: Model) -> Iterator[Fault]:
     of=Model,
     severity="warning",
     fix="set the alias once more, to the version that you mean",
+    unless=("CK906",),
 )
 def alias_forked(model: Model) -> Iterator[Fault]:
     """Two copies of the registry moved the alias from the same place, and were merged.
 
     The later move wins, which may not be the one that was meant.
     """
-    for alias in model.moved_aliases:
-        heads = model.alias_heads(alias)
-        if len(heads) > 1:
-            places = some([f"{event.version or 'nowhere'} ({event.time})" for event in heads])
-            yield Fault(f"was moved to {places}", f"@{alias}")
+    for heads, places in _forks(model):
+        if (alias := heads[-1].alias) is not None:
+            mend = f"set it to the one that you mean: `ckptkit alias set {model.name}@{alias} VERSION`"
+            yield Fault(f"was moved to {places}", f"@{alias}", mend)
 
 
-@rule("CK908", "an alias link is not what the history says", of=Model, severity="warning", fix=_REBUILD)
-def link_wrong(model: Model) -> Iterator[Fault]:
+@rule(
+    "CK908",
+    "an alias link is not what the history says",
+    of=Contents,
+    severity="warning",
+    fix=_REBUILD,
+    unless=("CK907",),
+)
+def link_wrong(contents: Contents) -> Iterator[Fault]:
     """The links @NAME are there for cd and ls, and are derived from the history.
 
-    Copies without links, and edits by hand, leave them missing or leading elsewhere.
+    Copies without links, and edits by hand, leave them missing or leading elsewhere. Where no links can be made,
+    `links = false` in `[tool.ckptkit]` of pyproject.toml says that none are to be there.
     """
-    if model.broken:
+    model = contents.model
+    if model.broken or not contents.links:
         return
-    for alias, version in model.aliases.items():
+    for alias, version in model.state.aliases.items():
         name = f"@{alias}"
         leads = model.links.get(name)
         if version not in model.versions:
@@ -136,15 +175,26 @@ def link_wrong(model: Model) -> Iterator[Fault]:
         if name not in model.links:
             yield Fault(f"is missing; the alias stands on {version}", name)
         elif leads is None:
-            yield Fault("is no link", name, "move it away, then run `ckptkit index`")
+            yield _no_link(name, contents.texts.get(name))
         elif leads.rstrip("/") != version:
             yield Fault(f"leads to {leads}, and the alias stands on {version}", name)
-    for name in model.links:
-        if name.removeprefix("@") not in model.aliases:
-            yield Fault("is no alias in the history", name, "remove it, or set the alias")
+    for name, target in model.links.items():
+        if name.removeprefix("@") not in model.state.aliases:
+            mend = "move it away, or set the alias" if target is None else f"{_REBUILD}, or set the alias"
+            yield Fault("is no alias in the history", name, mend)
 
 
-@rule("CK909", "a derived file is out of date", of=Tree, severity="warning", fix=_REBUILD)
+def _no_link(name: str, text: str | None) -> Fault:
+    if text is not None and names.folder_number(text.strip().rstrip("/")):
+        return Fault(
+            f"is a file that says {text.strip()}, as git leaves it where it makes no links",
+            name,
+            f"remove it and {_REBUILD}, or set links = false in [tool.ckptkit] of pyproject.toml",
+        )
+    return Fault("is no link", name, f"{_REBUILD}, which replaces it if it equals a version; else move it away first")
+
+
+@rule("CK909", "a derived file is out of date", of=Tree, severity="warning", fix=_REBUILD, unless=("CK114",))
 def index_stale(tree: Tree) -> Iterator[Fault]:
     """index.json and README.md of a registry repeat what folders and events say, for speed and for people.
 
@@ -164,6 +214,85 @@ def models_alike(tree: Tree) -> Iterator[Fault]:
             yield Fault(f"differs from {other} by case alone", name)
 
 
+@rule(
+    "CK911",
+    "a stage or description was set in two places",
+    of=Model,
+    severity="warning",
+    fix="set it once more, to what you mean",
+)
+def words_forked(model: Model) -> Iterator[Fault]:
+    """Two copies of the registry said different things of one version, or of the model, and were merged.
+
+    The later word holds, which may not be the one that was meant; the other is in the history.
+    """
+    now = history.renumbered(model.events)
+    for heads, words in _forks(model):
+        last = heads[-1]
+        version = _number(last, now)
+        if last.kind == "alias" or (version and version not in model.versions):
+            continue
+        ref = f"{model.name}/{version}" if version else model.name
+        verb, value = ("stage", "STAGE") if last.kind == "stage" else ("describe", "TEXT")
+        what = "put into the stages" if last.kind == "stage" else "described as"
+        yield Fault(f"was {what} {words}", version or "", f"say what you mean: `ckptkit {verb} {ref} {value}`")
+
+
+@rule(
+    "CK912",
+    "a deleted version is here again",
+    of=Contents,
+    severity="warning",
+    fix="keep it with `ckptkit index`, or delete it with `ckptkit delete`",
+)
+def version_back(contents: Contents) -> Iterator[Fault]:
+    """The history records that the version was deleted, and its folder is there: it came back with a copy or a backup.
+
+    Until that is settled it counts as a version of which no event tells.
+    """
+    model = contents.model
+    for version in contents.unknown:
+        if version in model.state.deleted and not model.broken:
+            yield Fault(
+                f"was deleted on {model.state.deleted[version].time[:10]} and is here again",
+                version,
+                f"`ckptkit index` takes it in, `ckptkit delete {model.name}/{version}` deletes it",
+            )
+
+
+@rule(
+    "CK913", "two folders are one version", of=Contents, severity="warning", fix="delete the copy with `ckptkit delete`"
+)
+def version_copied(contents: Contents) -> Iterator[Fault]:
+    """A version's folder was copied under another number; both hold the same files, under the same seal.
+
+    Its digest then no longer says which of the two is meant. A copy for a change of one's own belongs elsewhere.
+    """
+    for version, original in contents.copies.items():
+        mend = f"delete the copy: `ckptkit delete {contents.model.name}/{version}`"
+        yield Fault(f"is the same version as {original}", version, mend)
+
+
+def _forks(model: Model) -> Iterator[tuple[tuple[Event, ...], str]]:
+    """The heads of each chain that ends in different ways, and in words how."""
+    now = history.renumbered(model.events)
+    for heads in model.state.heads.values():
+        ends = [_end(event, now) for event in heads]
+        if len(set(ends)) > 1:
+            yield heads, some([f"{end} ({event.time})" for end, event in zip(ends, heads, strict=True)])
+
+
+def _end(event: Event, now: Mapping[str, str]) -> str:
+    if event.kind == "alias":
+        return _number(event, now) or "nowhere"
+    return event.stage or "none" if event.kind == "stage" else repr((event.text or "")[:60])
+
+
+def _number(event: Event, now: Mapping[str, str]) -> str | None:
+    """Today's number of the version that an event speaks of."""
+    return now.get(event.digest or "", event.version)
+
+
 RULES = (
     event_unreadable,
     event_missing,
@@ -175,4 +304,7 @@ RULES = (
     link_wrong,
     index_stale,
     models_alike,
+    words_forked,
+    version_back,
+    version_copied,
 )

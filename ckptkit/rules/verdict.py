@@ -23,7 +23,8 @@ class Report:
     """What a check found.
 
     ``verdicts`` are by version, as people see its path; ``ignored`` counts the findings that were set aside, by code,
-    and ``reasons`` says why, where that was said; ``unhashed`` counts the large files whose bytes were not read.
+    and ``reasons`` says why, where that was said; ``unhashed`` counts the large files whose bytes were not read,
+    ``pruned`` the versions of which saved files were removed on purpose.
     """
 
     findings: tuple[Finding, ...]
@@ -32,6 +33,7 @@ class Report:
     ignored: Mapping[str, int]
     reasons: Mapping[str, str]
     unhashed: int = 0
+    pruned: int = 0
 
     @property
     def versions(self) -> int:
@@ -105,3 +107,25 @@ def _rests_on(finding: Finding) -> Iterable[str]:
     if finding.where in {REQUIREMENTS, PATCH} or finding.where.startswith("code/"):
         return ("code",)
     return ("data",) if finding.where.startswith("data/") else ()
+
+
+_MERGED = frozenset({"CK904", "CK907", "CK911"})
+"""What tells that two copies of a registry were merged: the index of either is then one of half the history."""
+
+
+def excused(told: Iterable[Finding], versions: Mapping[str, Sequence[Finding]]) -> list[str]:
+    """The versions of a model of which its index may say anything, as it is told already what is wrong with them.
+
+    Args:
+        told: the findings about the model.
+        versions: those about each version.
+
+    Returns:
+        Names of versions; "" stands for all of them.
+    """
+    merged = any(finding.code in _MERGED for findings in (told, *versions.values()) for finding in findings)
+    return [version for version, findings in versions.items() if any(map(_is_damage, findings))] + [""] * merged
+
+
+def _is_damage(finding: Finding) -> bool:
+    return finding.severity == "error" and finding.code.startswith(("CK1", "CK2", "CK9"))

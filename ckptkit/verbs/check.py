@@ -1,18 +1,20 @@
 """check: what is wrong with registries, models and versions, as findings; nothing is written, nothing is unpickled."""
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, disk, hashing, index, references, registry, roots, rules
-from ckptkit.errors import CkptkitError, NotFoundError
-from ckptkit.record import Event, Lineage
+from ckptkit import checkpoint, disk, hashing, index, names, references, registry, roots, rules
+from ckptkit.errors import CkptkitError, FormatError, NotFoundError
+from ckptkit.record import Lineage
 from ckptkit.registry import Model
-from ckptkit.rules.base import Finding, Sealed, Tree
-from ckptkit.rules.verdict import Report, Verdict, judge
+from ckptkit.rules import contents
+from ckptkit.rules.base import Finding, Sealed, Tree, absent
+from ckptkit.rules.verdict import Report, Verdict, excused, judge
 
 _MANY = 200
 """So many versions are worth the start of worker processes."""
@@ -20,23 +22,31 @@ _MANY = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """One version to look at: where it is, how people call that place, its saved events, how hard to look."""
+    """One version to look at: where it is, how people call that place, what the history says, how hard to look."""
 
     folder: Path
     subject: str
-    events: tuple[Event, ...]
+    sealed: Sealed
+    pruned: frozenset[str]
     deep: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Result:
-    """What was found in one version: its line of the index, and the bytes read of small and of large files."""
+    """What was found in one version: its line of the index, and the bytes read of small and of large files.
+
+    ``pruned`` tells whether files are not there that the history says were pruned, ``unhashed`` is how many large ones
+    were not read.
+    """
 
     findings: Sequence[Finding]
     verdict: Verdict
-    summary: Mapping[str, Any]
+    digest: str | None
+    row: Mapping[str, Any]
     small: int
     large: int
+    pruned: bool
+    unhashed: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,7 +83,7 @@ def check(
             not usable. A damaged tree raises nothing.
     """
     cwd = Path.cwd()
-    wanted, ignored, reasons = _choice(disk.settings(cwd).table, select, ignore)
+    wanted, ignored, reasons = rules.choice(disk.settings(cwd).table, select, ignore)
     scope = _scope(paths, root, cwd, deep=deep)
     if expect:
         expect(sum(_cost(job) for job in scope.jobs.values()))
@@ -86,25 +96,9 @@ def check(
         models=len(scope.models),
         ignored=Counter(finding.code for finding in selected if finding.code in ignored),
         reasons=reasons,
+        unhashed=sum(result.unhashed for result in results.values()),
+        pruned=sum(result.pruned for result in results.values()),
     )
-
-
-def _choice(
-    settings: Mapping[str, Any], select: Sequence[str], ignore: Sequence[str]
-) -> tuple[frozenset[str], frozenset[str], dict[str, str]]:
-    """The codes to report, the codes to set aside, and why those of pyproject.toml are."""
-    table = settings.get("check", {})
-    where = "[tool.ckptkit.check] in pyproject.toml"
-    if not isinstance(table, Mapping):
-        raise CkptkitError(f"{where} is not a table", 'write select = ["CK2"] in it, for example')
-    listed, excused = table.get("select", []), table.get("ignore", {})
-    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
-        raise CkptkitError(f"select in {where} is not a list of codes", 'write select = ["CK2", "CK8"]')
-    if not isinstance(excused, Mapping) or not all(isinstance(why, str) and why.strip() for why in excused.values()):
-        raise CkptkitError(f"ignore in {where} gives no reasons", 'write ignore = { CK404 = "why" }')
-    reasons = {code: why for prefix, why in excused.items() for code in sorted(rules.chosen([prefix]))}
-    wanted = rules.chosen(select or listed) or frozenset(rule.code for rule in rules.RULES)
-    return wanted, rules.chosen(ignore) | reasons.keys(), reasons
 
 
 def _scope(
@@ -156,15 +150,13 @@ def _add(scope: _Scope, path: Path, shown: str, *, deep: bool) -> None:
         NotFoundError: there is nothing.
         CkptkitError: it is none of these.
     """
-    folder = Path(os.path.realpath(path))
+    folder = disk.real(path)
     if not folder.is_dir():
         if os.path.lexists(folder):
             raise CkptkitError(f"{shown} is not a folder", _PLACES)
         raise NotFoundError(f"{shown} does not exist", _PLACES)
     if registry.is_version(folder):
-        parent = folder.parent
-        events = _saved(registry.read_model(parent)) if (parent / registry.HISTORY).is_dir() else {}
-        _add_version(scope, folder, shown, events, deep=deep)
+        _add_versions(scope, registry.read_model(folder.parent), {folder.name: shown}, deep=deep)
     elif os.path.lexists(folder / registry.HOME) or os.path.lexists(folder / registry.INDEX):
         _add_root(scope, folder, shown, deep=deep)
     elif registry.is_model(folder):
@@ -181,7 +173,7 @@ _PLACES = "name a registry root, a model's folder or a version's folder"
 
 
 def _add_root(scope: _Scope, root: Path, shown: str, *, deep: bool) -> None:
-    real = Path(os.path.realpath(root))
+    real = disk.real(root)
     models = tuple(registry.models(real))
     scope.roots.setdefault(real, (shown, models))
     for model in models:
@@ -189,25 +181,24 @@ def _add_root(scope: _Scope, root: Path, shown: str, *, deep: bool) -> None:
 
 
 def _add_model(scope: _Scope, model: Model, shown: str, *, deep: bool) -> None:
-    scope.models.setdefault(Path(os.path.realpath(model.path)), (model, shown))
-    events = _saved(model)
-    for version in model.versions:
-        _add_version(scope, model.path / version, f"{shown}/{version}", events, deep=deep)
+    scope.models.setdefault(disk.real(model.path), (model, shown))
+    _add_versions(scope, model, {version: f"{shown}/{version}" for version in model.versions}, deep=deep)
 
 
-def _saved(model: Model) -> Mapping[str, list[Event]]:
-    """All saved events by version; more than one where registries were merged."""
-    found: dict[str, list[Event]] = {}
-    for event in model.events:
-        if event.kind == "saved" and event.version:
-            found.setdefault(event.version, []).append(event)
-    return found
-
-
-def _add_version(scope: _Scope, folder: Path, shown: str, events: Mapping[str, Sequence[Event]], *, deep: bool) -> None:
-    real = Path(os.path.realpath(folder))
-    job = _Job(folder=real, subject=shown, events=tuple(events.get(real.name, ())), deep=deep)
-    scope.jobs.setdefault(real, job)
+def _add_versions(scope: _Scope, model: Model, shown: Mapping[str, str], *, deep: bool) -> None:
+    """Take versions of a model into the scope, each with what the history says of it."""
+    home, told, free = disk.real(model.path), contents.told(model.events), names.version_name(model.last + 1)
+    for version, subject in shown.items():
+        sealed = Sealed(
+            ref=f"{model.name}/{version}",
+            digest=None,
+            saved=model.state.digests.get(version, ()),
+            told=told.get(version, frozenset()),
+            free=free,
+        )
+        pruned = model.state.pruned.get(version, frozenset())
+        job = _Job(folder=home / version, subject=subject, sealed=sealed, pruned=pruned, deep=deep)
+        scope.jobs.setdefault(job.folder, job)
 
 
 def _cost(job: _Job) -> int:
@@ -268,33 +259,56 @@ def _is_alone() -> bool:
 
 
 def _examine(job: _Job, progress: hashing.Progress | None = None) -> _Result:
-    found = checkpoint.read(job.folder, deep=job.deep, progress=progress)
+    found = checkpoint.read(job.folder, deep=job.deep, pruned=job.pruned, progress=progress)
     findings = rules.examine(found, job.subject)
-    findings += rules.examine(Sealed(digest=found.digest, events=job.events), job.subject)
+    findings += rules.examine(replace(job.sealed, digest=found.digest), job.subject)
     sizes = [found.entries[path].bytes for path in found.hashed]
     large = sum(size for size in sizes if size > checkpoint.HASHED_ALWAYS)
+    sealed = found.sums if isinstance(found.sums, Mapping) else {}
     return _Result(
         findings=findings,
         verdict=judge(found, findings),
-        summary=_summary(found, job.events[0].id if job.events else None),
+        digest=found.digest,
+        row=_row(found),
         small=sum(sizes) - large,
         large=large,
+        pruned=any(path in sealed and absent(found, path) for path in job.pruned),
+        unhashed=sum(path in found.entries and path not in found.hashed for path in sealed),
     )
 
 
-def _summary(found: checkpoint.Checkpoint, event: str | None) -> Mapping[str, Any]:
+def _row(found: checkpoint.Checkpoint) -> Mapping[str, Any]:
     if isinstance(found.lineage, Lineage) and found.digest:
-        return index.summary(event, found.digest, found.lineage)
-    return index.summarise(found.path, event)
+        return index.summary(found.digest, found.lineage)
+    return index.summarise(found.path)
 
 
 def _in_order(scope: _Scope, results: Mapping[Path, _Result]) -> Iterator[Finding]:
     """All findings: those of registries, then of models, then of versions by number; in each by code and place."""
+    links = roots.has_links()
+    parts = {
+        folder: {version: results[folder / version] for version in model.versions}
+        for folder, (model, _) in scope.models.items()
+    }
+    told = {
+        folder: _sorted(rules.examine(_contents(model, parts[folder], links=links), shown))
+        for folder, (model, shown) in scope.models.items()
+    }
     for root, (shown, models) in scope.roots.items():
-        tree = Tree(root=root, models=tuple(model.name for model in models), stale=_stale(root, models, results))
+        folders = {model.name: disk.real(model.path) for model in models}
+        stale = index.stale(
+            root,
+            models,
+            {name: {version: part.row for version, part in parts[folder].items()} for name, folder in folders.items()},
+            {
+                name: excused(told[folder], {version: part.findings for version, part in parts[folder].items()})
+                for name, folder in folders.items()
+            },
+        )
+        tree = Tree(root=root, models=tuple(folders), stale=stale, texts=_texts(root, stale))
         yield from _sorted(rules.examine(tree, shown))
-    for model, shown in scope.models.values():
-        yield from _sorted(rules.examine(model, shown))
+    for findings in told.values():
+        yield from findings
     for result in results.values():
         yield from _sorted(result.findings)
 
@@ -303,21 +317,17 @@ def _sorted(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: (finding.code, finding.where, finding.line or 0))
 
 
-def _stale(root: Path, models: Sequence[Model], results: Mapping[Path, _Result]) -> dict[str, str]:
-    """Why a derived file of a registry is not what was read; see ``index.stale``."""
-    found = {
-        model.name: {name: results[Path(os.path.realpath(model.path / name))] for name in model.versions}
-        for model in models
-    }
-    return index.stale(
-        root,
-        models,
-        {name: {version: result.summary for version, result in part.items()} for name, part in found.items()},
-        {name: [version for version, result in part.items() if _is_damaged(result)] for name, part in found.items()},
-    )
+def _contents(model: Model, part: Mapping[str, _Result], *, links: bool) -> contents.Contents:
+    strange = [f"{registry.HISTORY}/{name}" for name in model.broken]
+    strange += [name for name, target in model.links.items() if target is None]
+    digests = {version: result.digest for version, result in part.items() if result.digest}
+    return contents.compare(model, digests, _texts(model.path, strange), links=links)
 
 
-def _is_damaged(result: _Result) -> bool:
-    return any(
-        finding.severity == "error" and finding.code.startswith(("CK1", "CK2", "CK9")) for finding in result.findings
-    )
+def _texts(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """What those of some files say that can be read at all."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(FormatError):
+            found[name] = disk.read_regular(folder / name).decode("utf-8", "backslashreplace")
+    return found

@@ -1,16 +1,17 @@
 """The verb ``index``: everything derived, made again from folders and events."""
 
+import contextlib
 import os
+import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from ckptkit import disk, publication, registry, roots
+from ckptkit import change, checkpoint, disk, names, publication, registry, roots, takein
 from ckptkit import index as derived
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
-
-Link = Literal["made", "changed", "removed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,22 +19,24 @@ class Rebuilt:
     """What ``index`` found and changed.
 
     ``models`` and ``versions`` are counts; ``written`` the derived files that were not as they should be; ``links``
-    what was done to alias links such as ``penguins/@champion``; ``taken_in`` the references of versions that had no
-    event yet; ``unreadable`` says of each version that cannot be read why.
+    what was done to alias links such as ``penguins/@champion``; ``taken_in`` the references of versions that the
+    history did not know; ``unreadable`` says of each version that cannot be read why.
     """
 
     models: int
     versions: int
     written: tuple[str, ...]
-    links: Mapping[str, Link]
+    links: Mapping[str, str]
     taken_in: tuple[str, ...]
     unreadable: Mapping[str, str]
 
 
 def index(root: str | os.PathLike[str] | None = None) -> Rebuilt:
-    """Take in versions that have no event yet, and write index.json, README.md and the alias links again.
+    """Finish what killed commands left, take in versions that the history does not know, and write all that is derived.
 
-    A link whose alias no longer stands is removed; a real file or folder in a link's place is left alone.
+    That is index.json, README.md and the alias links; with ``links = false`` in ``[tool.ckptkit]`` links are removed.
+    What a copy that followed links, or git on a system without them, left in a link's place is replaced if it is, to
+    the byte, a version that is there; any other file or folder stays.
 
     Args:
         root: the registry root; see ``roots.default_root``.
@@ -46,16 +49,27 @@ def index(root: str | os.PathLike[str] | None = None) -> Rebuilt:
     if not _is_registry(home):
         raise NotFoundError(f"no registry at {home}", "name its root with --root DIR, or save a version first")
     roots.open_root(home)
-    known = derived.load(home)
-    sound = {
-        name: publication.verified(home / name, derived.unrecorded(known, home / name), anew=True)
-        for name in known["models"]
-    }
+    before, files = derived.load(home), _contents(home)
+    for name, part in before["models"].items():
+        takein.verified(home / name, part["unrecorded"], anew=True)
+    copies = dict(_copies(home, before))
     try:
-        with roots.locked(home):
-            return _rebuild(home, sound)
+        with change.begin(home, before) as now:
+            for model in registry.models(home):
+                takein.take_in(model, {})
+            now.index = made = derived.build(home)
+            derived.write(home, made)
+            links = dict(_relink(now, copies))
     except OSError as error:
         raise CkptkitError(f"the registry root {home} cannot be written: {disk.reason(error)}") from error
+    return Rebuilt(
+        models=len(made["models"]),
+        versions=sum(len(part["versions"]) for part in made["models"].values()),
+        written=tuple(name for name, data in _contents(home).items() if data != files[name]),
+        links=links,
+        taken_in=tuple(_taken_in(before, made)),
+        unreadable=dict(_unreadable(made)),
+    )
 
 
 def _is_registry(root: Path) -> bool:
@@ -63,27 +77,6 @@ def _is_registry(root: Path) -> bool:
     if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
         return False
     return (root / registry.HOME).is_dir() or next(registry.models(root), None) is not None
-
-
-def _rebuild(root: Path, sound: Mapping[str, Mapping[str, str]]) -> Rebuilt:
-    taken_in = [
-        f"{event.model}/{event.version}"
-        for model in registry.models(root)
-        for event in publication.take_in(model, sound.get(model.name, {}))
-        if event.kind == "saved"
-    ]
-    made = derived.build(root)
-    before = _contents(root)
-    derived.write(root, made)
-    after = _contents(root)
-    return Rebuilt(
-        models=len(made["models"]),
-        versions=sum(len(model["versions"]) for model in made["models"].values()),
-        written=tuple(name for name in after if after[name] != before[name]),
-        links={link: done for model in registry.models(root) for link, done in _relink(model)},
-        taken_in=tuple(taken_in),
-        unreadable=dict(_unreadable(made)),
-    )
 
 
 def _contents(root: Path) -> dict[str, bytes | None]:
@@ -96,22 +89,83 @@ def _contents(root: Path) -> dict[str, bytes | None]:
     return found
 
 
-def _relink(model: registry.Model) -> Iterator[tuple[str, Link]]:
-    """Put the links of a model right, and tell what was done to each that was not."""
-    for name, target in model.links.items():
-        if target is not None and name.removeprefix("@") not in model.aliases:
-            (model.path / name).unlink()
-            yield f"{model.name}/{name}", "removed"
-    for alias, version in model.aliases.items():
-        name = f"@{alias}"
-        if model.links.get(name) != version:
-            publication.link_alias(model.path, alias, version)
-            if (model.path / name).is_symlink():  # not where links cannot be made, or a folder stands in its place
-                yield f"{model.name}/{name}", "changed" if name in model.links else "made"
+def _copies(root: Path, known: Mapping[str, Any]) -> Iterator[tuple[Path, list[int]]]:
+    """The folders in the places of alias links that equal a version of their model, with their fingerprints."""
+    for name, part in known["models"].items():
+        for alias in part["aliases"]:
+            place = root / name / f"@{alias}"
+            if place.is_dir() and not place.is_symlink():
+                state = takein.fingerprint(place)
+                if any(_are_equal(place, root / name / version) for version in part["versions"]):
+                    yield place, state
+
+
+def _are_equal(copy: Path, version: Path) -> bool:
+    """Whether two folders are the same whole version, to the byte, with nothing else in them."""
+    try:
+        if registry.digest_of(copy) != registry.digest_of(version):
+            return False
+    except FormatError:
+        return False
+    reads = [checkpoint.read(folder, deep=True) for folder in (copy, version)]
+    for read in reads:
+        files = {path for path, entry in read.entries.items() if entry.kind != "folder"} - {checkpoint.CARD}
+        if not isinstance(read.sums, Mapping) or dict(read.hashed) != dict(read.sums):
+            return False
+        if files != {*read.sums, checkpoint.SUMS}:
+            return False
+    kinds = [{path: entry.kind for path, entry in read.entries.items()} for read in reads]
+    return kinds[0] == kinds[1] and _card(copy) == _card(version)
+
+
+def _card(folder: Path) -> bytes | None:
+    try:
+        return disk.read_regular(folder / checkpoint.CARD)
+    except FormatError:
+        return None
+
+
+def _relink(now: change.Change, copies: Mapping[Path, list[int]]) -> Iterator[tuple[str, str]]:
+    """Put the links of all models right, and tell what was done to each that was not."""
+    for name, part in now.index["models"].items():
+        folder, aliases = now.root / name, part["aliases"] if now.links else {}
+        replaced = set()
+        with contextlib.ExitStack() as life:
+            for place in (folder / f"@{alias}" for alias in aliases):
+                if _is_name(place) or (place in copies and takein.fingerprint(place) == copies[place]):
+                    with contextlib.suppress(OSError):
+                        _set_aside(now.root, place, life)
+                        replaced.add(place.name)
+            done = publication.link_aliases(folder, aliases)
+        for link, words in done.items():
+            yield f"{name}/{link}", "replaced" if link in replaced else words
+
+
+def _is_name(place: Path) -> bool:
+    """Whether a file holds nothing but the name of a version, as git writes a link where there are none."""
+    try:
+        return not place.is_symlink() and bool(names.folder_number(disk.read_regular(place, 64).decode()))
+    except (FormatError, UnicodeDecodeError):
+        return False
+
+
+def _set_aside(root: Path, place: Path, life: contextlib.ExitStack) -> None:
+    """Move what stands in a link's place into the trash, which is emptied at the end of ``life``."""
+    trash = publication.private(root, place.parent) / "trash" / secrets.token_hex(6)
+    trash.mkdir(parents=True)
+    life.callback(shutil.rmtree, trash, ignore_errors=True)
+    place.rename(trash / place.name)
+
+
+def _taken_in(before: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[str]:
+    for name, part in made["models"].items():
+        for version in derived.entry(before, name)["unrecorded"]:
+            if version in part["versions"] and version not in part["unrecorded"]:
+                yield f"{name}/{version}"
 
 
 def _unreadable(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, model in made["models"].items():
-        for version, summary in model["versions"].items():
-            if "unreadable" in summary:
-                yield f"{name}/{version}", summary["unreadable"]
+    for name, part in made["models"].items():
+        for version, row in part["versions"].items():
+            if "unreadable" in row:
+                yield f"{name}/{version}", row["unreadable"]

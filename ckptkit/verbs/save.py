@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ckptkit import (
+    change,
     checkpoint,
     disk,
     documents,
-    hash_cache,
+    duplicates,
     hashing,
     index,
     names,
@@ -19,11 +20,12 @@ from ckptkit import (
     registry,
     roots,
     state_dict,
+    succession,
     templates,
     weights,
     words,
 )
-from ckptkit.capture import data, files, intake, observation, parents
+from ckptkit.capture import data, datasets, files, intake, observation, parents
 from ckptkit.capture.intake import Guard, Intake, Request
 from ckptkit.capture.lineage import Parts, compose
 from ckptkit.errors import CkptkitError, FormatError
@@ -34,9 +36,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """The published version, and in words what could not be used of what was given."""
+    """The published version, in words what is worth knowing of it, and what could not be used of what was given."""
 
     version: registry.Version
+    notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
@@ -102,7 +105,7 @@ def _save_files(request: Request, progress: hashing.Progress | None, expect: Cal
     if not request.paths:
         raise CkptkitError("no weights were given", "give the file or folder that the training wrote")
     root = roots.default_root(request.root, _cwd(request))
-    _refuse_nested(request.paths, root, "the weights")
+    datasets.refuse_nested(request.paths, root, "the weights")
     if request.move:
         _refuse_published(request.paths, root)
     strict = not request.from_training
@@ -165,7 +168,7 @@ def _finish(
     written: float | None,
 ) -> Saved:
     request, guard = work.request, work.guard
-    given = intake.read(request, guard, work.now.project)
+    given = intake.read(request, guard, work.now.project, work.cwd)
     known = _known(work)
     made_from = guard.each("parents", request.parents, lambda item: _parent(item, work, known))
     aliases = _aliases(work, given.aliases, known)
@@ -175,7 +178,7 @@ def _finish(
         python=request.python,
         unknown=guard.unknown,
     )
-    datasets = _datasets(work)
+    declared = datasets.observe(request, guard, now=work.now, root=work.root, progress=work.progress)
     roots.open_root(work.root)
     with publication.open_stage(work.root, work.root / work.model) as stage:
         staged = stage_weights(stage)
@@ -184,25 +187,26 @@ def _finish(
             now=work.now,
             given=given,
             seen=seen,
-            data=datasets,
+            data=declared,
             parents=made_from,
             files=staged,
-            config_sha256=_stage_records(stage, given, seen, datasets),
+            config_sha256=_stage_records(stage, given, seen, declared),
             modified=written,
             unknown=guard.unknown,
         )
-        version = _publish(work, stage, parts, aliases, body, index.unrecorded(known, work.root / work.model))
+        duplicates.share(stage, work.root, known, work.model, progress=work.progress)
+        version, notes = _publish(work, stage, parts, aliases, body, known)
         if request.move:
             tops = [path for path in request.paths if path.is_dir() and not path.is_symlink()]
             guard.warnings += [f"not moved: {which}" for which in stage.remove_sources(tops)]
-    return Saved(version=version, warnings=tuple(guard.warnings))
+    return Saved(version=version, notes=tuple(notes), warnings=tuple(guard.warnings))
 
 
 def _known(work: _Work) -> dict[str, Any]:
     """The index of the root, after making sure that the root can be written and the model be called so."""
     roots.require_root(work.root)
     if not work.root.is_dir():
-        return {"schema": index.SCHEMA, "models": {}}
+        return dict(index.EMPTY)
     names.require_unlike(work.model, os.listdir(work.root), "model")
     return index.load(work.root)
 
@@ -232,14 +236,6 @@ def _refuse_published(paths: Sequence[Path], root: Path) -> None:
             )
 
 
-def _refuse_nested(paths: Sequence[Path], root: Path, what: str) -> None:
-    """Refuse what holds the registry: it would be saved into itself."""
-    real = disk.real(root)
-    for path in paths:
-        if disk.real(path) in {real, *real.parents}:
-            raise CkptkitError(f"{path} holds the registry root {root}", f"give {what} alone, or another --root DIR")
-
-
 def _body(readme: Path | None) -> str | None:
     if readme is None:
         return None
@@ -248,45 +244,6 @@ def _body(readme: Path | None) -> str | None:
     except (FormatError, UnicodeDecodeError) as error:
         why = error.message if isinstance(error, FormatError) else "is not UTF-8 text"
         raise CkptkitError(f"{readme} {why}", "mend it, or leave it out with --exclude README.md") from error
-
-
-def _datasets(work: _Work) -> list[data.Observation]:
-    given: Any = work.request.data
-    found = []
-    with hash_cache.Cache.open() as cache:
-        for name in work.guard.take("data", (), _names, given):
-            observed = work.guard.take(f"data.{name}", None, _dataset, work, name, given[name], cache)
-            if observed is not None:
-                found.append(observed)
-    return found
-
-
-def _names(given: Any) -> tuple[object, ...]:  # noqa: ANN401 - whatever was given as data
-    if not isinstance(given, Mapping):
-        raise CkptkitError(
-            f"the data is a {type(given).__name__}, no mapping", 'write data={"train": "data/train.csv"}'
-        )
-    return tuple(given)
-
-
-def _dataset(work: _Work, name: object, value: object, cache: hash_cache.Cache) -> data.Observation:
-    known = names.require_model(name, "dataset")
-    names.require_unlike(known, (str(other) for other in work.request.data), "dataset")
-    if isinstance(value, str | os.PathLike):
-        path = disk.expand(value)
-        _refuse_nested([path], work.root, "the data")
-        if disk.real(work.root) in disk.real(path).parents:
-            raise CkptkitError(f"{path} lies in the registry root {work.root}", "keep data elsewhere")
-    return data.observe(
-        known,
-        value,
-        project=work.now.project,
-        observed=work.now.observed,
-        started=work.now.started,
-        cache=cache,
-        progress=work.progress,
-        unknown=work.guard.unknown,
-    )
 
 
 def _require_space(work: _Work, found: Sequence[files.Placed]) -> None:
@@ -324,14 +281,14 @@ def _stage_file(work: _Work, stage: checkpoint.Stage, file: files.Placed, *, mov
 
 
 def _stage_records(
-    stage: checkpoint.Stage, given: Intake, seen: observation.Observation, datasets: Sequence[data.Observation]
+    stage: checkpoint.Stage, given: Intake, seen: observation.Observation, declared: Sequence[data.Observation]
 ) -> str | None:
     """Write the records that do not bear the version's number; returns the SHA-256 of config.yaml, if there is one."""
     if seen.patch:
         stage.put(checkpoint.PATCH, seen.patch)
     if seen.requirements:
         stage.put(checkpoint.REQUIREMENTS, seen.requirements.encode())
-    for each in datasets:
+    for each in declared:
         if each.manifest is not None and each.dataset.manifest is not None:
             stage.put(each.dataset.manifest, each.manifest)
     return None if given.config.text is None else stage.put(checkpoint.CONFIG, given.config.text)
@@ -343,31 +300,29 @@ def _publish(
     parts: Parts,
     aliases: Sequence[str],
     body: str | None,
-    missing: Sequence[str],
-) -> registry.Version:
-    """Publish under the root's lock, after the versions in ``missing``, which lack their event, were taken in."""
+    known: dict[str, Any],
+) -> tuple[registry.Version, list[str]]:
+    """Publish under the root's lock, which is what makes parallel saves agree on the better one."""
+    with change.begin(work.root, known) as now:
+        entry = index.entry(now.index, work.model)
+        twin = duplicates.twin(now.index, work.model, [file.sha256 for file in parts.files])
+        heads, notes = succession.claim(entry, aliases, parts.given.goal, parts.given.metrics)
 
-    def finish(version: str) -> str:
-        lineage = compose(parts, version)
-        stage.put(checkpoint.LINEAGE, documents.dump_json(lineage.to_dict()))
-        digest = stage.seal()
-        stage.put_card(templates.card(lineage, digest=digest, human=parts.given.answers, body=body))
-        return digest
+        def finish(version: str) -> str:
+            lineage = compose(parts, version, identical_to=twin)
+            stage.put(checkpoint.LINEAGE, documents.dump_json(lineage.to_dict()))
+            digest = stage.seal()
+            stage.put_card(templates.card(lineage, digest=digest, human=parts.given.answers, body=body))
+            return digest
 
-    folder = work.root / work.model
-    sound = publication.verified(folder, missing)  # it hashes, so it is done before others have to wait
-    with roots.locked(work.root):
-        if missing:
-            publication.take_in(registry.read_model(folder), sound)
-        known = index.load(work.root)
-        entry = index.entry(known, folder)
-        following = {alias: entry["heads"].get(alias) for alias in aliases}
         version, events, warnings = publication.publish(
-            stage, folder, last=entry["last"], finish=finish, aliases=following
+            stage, work.root / work.model, last=entry["last"], finish=finish, aliases=heads
         )
-        work.guard.warnings += warnings
         try:
-            index.write(work.root, index.add(known, folder, entry, version, events))
-        except Exception as error:  # noqa: BLE001 - the version is published, and what is derived comes again
-            work.guard.warnings.append(f"the index could not be written ({disk.reason(error)}): run `ckptkit index`")
-    return version
+            now.published(version, events)
+        except FormatError as error:  # the version is published, and what is derived comes again
+            now.warnings.append(f"{version} could not be read back ({error.message}): run `ckptkit index`")
+        if parts.given.keep:
+            notes += succession.relieve(now, version, parts.given.keep)
+    work.guard.warnings += [*warnings, *now.warnings]
+    return version, [*([f"the same bytes as {twin}: a reproduction"] if twin else []), *notes]

@@ -17,6 +17,8 @@ class Shown:
 
     ``asked`` is the reference as it was typed; ``lineage`` the record, or why it cannot be read; ``saved`` the time of
     the ``saved`` event, None without one; ``damage`` says what of the record is not as it was sealed, None when all is.
+    ``stage`` is None for none, ``text`` the description; ``evaluations`` are in the order of time; ``pruned`` are the
+    paths of files that were removed on purpose and are not there.
     """
 
     version: Version
@@ -25,20 +27,26 @@ class Shown:
     aliases: tuple[str, ...]
     saved: str | None
     damage: str | None
+    stage: str | None = None
+    text: str | None = None
+    evaluations: tuple[Event, ...] = ()
+    pruned: tuple[str, ...] = ()
 
 
-def show(ref: str, *, root: str | os.PathLike[str] | None = None) -> Shown:
+def show(ref: str, *, at: str | None = None, root: str | os.PathLike[str] | None = None) -> Shown:
     """What is recorded of a version. The weights are not read: that is for ``path`` and ``check``.
 
     Args:
         ref: a reference such as ``penguins@champion``.
+        at: the reference is read, and what is said of the version told, as of this time.
         root: the registry root; see ``roots.default_root``.
 
     Raises:
         CkptkitError: it is no reference, or the version has no readable SHA256SUMS.
         NotFoundError: it names nothing, or there is no such registry.
     """
-    found = references.find(ref, root=roots.default_root(root, Path.cwd()), cwd=Path.cwd())
+    then = None if at is None else roots.moment(at)
+    found = references.find(ref, root=roots.default_root(root, Path.cwd()), cwd=Path.cwd(), at=then)
     return Shown(
         version=found.version,
         asked=ref,
@@ -46,6 +54,10 @@ def show(ref: str, *, root: str | os.PathLike[str] | None = None) -> Shown:
         aliases=found.aliases,
         saved=found.saved.time if found.saved else None,
         damage=_damage(found.version.path, found.saved),
+        stage=found.stage,
+        text=found.text,
+        evaluations=found.evaluations,
+        pruned=tuple(path for path in sorted(found.pruned) if not os.path.lexists(found.version.path / path)),
     )
 
 

@@ -5,9 +5,7 @@ Peers are measured where they are installed.
 """
 
 import argparse
-import hashlib
 import importlib.util
-import json
 import os
 import shutil
 import statistics
@@ -18,8 +16,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ckptkit import checkpoint, documents, hashing, index, manifest, registry, roots
-from ckptkit.verbs.check import check
+from growth import growth, throughput
+from timing import command, process, row
+
+from ckptkit import hashing
 
 ROOT = Path(__file__).parent.parent.parent
 PENGUINS = ROOT / "examples" / "penguins"
@@ -49,36 +49,11 @@ client.create_model_version("penguins", f"{run.info.artifact_uri}/model.safetens
 """
 
 
-def process(command: list[str], *, runs: int, cwd: Path, fresh: Callable[[], object] = lambda: None) -> float:
-    """Median wall time of a whole process, in seconds, after one run that does not count."""
-    times = []
-    for position in range(runs + 1):
-        fresh()
-        before = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True, cwd=cwd)
-        if position:
-            times.append(time.perf_counter() - before)
-    return statistics.median(times)
-
-
-def row(name: str, seconds: float, against: float | None = None, note: str = "") -> None:
-    ratio = f"{seconds / against:6.2f}x" if against else "       "
-    print(f"{name:<58} {seconds * 1000:10.1f} ms {ratio}  {note}".rstrip(), flush=True)
-
-
 def start_up(work: Path) -> None:
     bare = process([sys.executable, "-c", "pass"], runs=15, cwd=work)
     row("python -c pass", bare)
     row("import ckptkit", process([sys.executable, "-c", "import ckptkit"], runs=15, cwd=work), bare)
     row("ckptkit --version", process([command(), "--version"], runs=15, cwd=work), bare, "aim 4x")
-
-
-def command() -> str:
-    beside = Path(sys.executable).parent / "ckptkit"
-    found = str(beside) if beside.exists() else shutil.which("ckptkit")
-    if not found:
-        raise SystemExit("install ckptkit first: pip install -e '.[test]'")
-    return found
 
 
 def saves(work: Path) -> None:
@@ -129,49 +104,6 @@ def saves(work: Path) -> None:
         print("mlflow is not installed: not compared")
 
 
-def generated(root: Path, source: Path, count: int) -> None:
-    """A registry of ``count`` versions like the one at ``source``, each with its own record, seal, card and event."""
-    roots.open_root(root)
-    folder = root / "penguins"
-    (folder / registry.HISTORY).mkdir(parents=True)
-    files = {path.relative_to(source).as_posix(): path.read_bytes() for path in source.rglob("*") if path.is_file()}
-    lineage = json.loads(files[checkpoint.LINEAGE])
-    card, sums = files.pop(checkpoint.CARD).decode(), files.pop(checkpoint.SUMS)
-    known = manifest.load(sums)
-    old = hashlib.sha256(sums).hexdigest()
-    for number in range(1, count + 1):
-        version = folder / f"v{number:04d}"
-        lineage |= {"version": version.name, "tags": {"number": str(number)}}
-        files[checkpoint.LINEAGE] = documents.dump_json(lineage)
-        known[checkpoint.LINEAGE] = hashlib.sha256(files[checkpoint.LINEAGE]).hexdigest()
-        sealed = manifest.dump(known.items())
-        new = hashlib.sha256(sealed).hexdigest()
-        for path, data in {**files, checkpoint.SUMS: sealed, checkpoint.CARD: card.replace(old, new).encode()}.items():
-            (version / path).parent.mkdir(parents=True, exist_ok=True)
-            (version / path).write_bytes(data)
-        event = registry.new_event("saved", "penguins", version.name, digest=f"sha256:{new}")
-        (folder / registry.HISTORY / f"{event.id}.json").write_bytes(documents.dump_json(event.to_dict()))
-    index.write(root, index.build(root))
-
-
-def checks(work: Path, counts: list[int]) -> None:
-    first = None
-    for count in counts:
-        root = work / f"registry{count}"
-        generated(root, work / "whole" / "penguins" / "v0001", count)
-        errors = [finding for finding in check(str(root)).findings if finding.severity == "error"]
-        assert not errors, errors[:3]
-        seconds = process([command(), "check", str(root)], runs=1, cwd=work)
-        first = first or seconds / count
-        row(
-            f"ckptkit check, {count:,} versions",
-            seconds,
-            first * count,
-            "against linear" if count != counts[0] else "aim 5000 ms per 1,000",
-        )
-        row(f"ckptkit list, {count:,} versions", process([command(), "list", "--root", str(root)], runs=3, cwd=work))
-
-
 def digests(work: Path) -> None:
     tree = work / "tree"
     for number in range(5000):
@@ -208,7 +140,8 @@ def main() -> None:
         start_up(work)
         saves(work)
         digests(work)
-        checks(work, options.versions)
+        growth(work, work / "whole" / "penguins" / "v0001", options.versions)
+        throughput(work)
 
 
 if __name__ == "__main__":

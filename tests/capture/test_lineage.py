@@ -21,12 +21,15 @@ def composed(
     values: dict[str, Any] | None = None,
     now: Moment = IN_RUN,
     modified: float | None = None,
+    identical_to: str | None = None,
     **unknown: str,
 ) -> Lineage:
     given = Intake(
         config=Resolved(values=values, text=None, seed=(values or {}).get("seed")),
         metrics={},
         aliases=(),
+        goal=None,
+        keep=None,
         base_models=(),
         tags={},
         step=None,
@@ -46,7 +49,7 @@ def composed(
         modified=modified,
         unknown={where.replace("__", "."): why for where, why in unknown.items()},
     )
-    record = compose(parts, "v0001")
+    record = compose(parts, "v0001", identical_to=identical_to)
     assert Lineage.from_dict(record.to_dict()) == record
     return record
 
@@ -118,3 +121,10 @@ def test_a_late_save_ends_when_the_weights_were_written() -> None:
     record = composed(file("w.npz"), values={"seed": 1, "bf16": True}, now=late, modified=1000.5, **unknown)
     assert (record.run.started, record.run.finished, record.run.seconds) == (None, "1970-01-01T00:16:40Z", None)
     assert record.unknown == {"code.repository": "it lies in ./x", "data.x.changed_during_run": NO_START}
+
+
+@pytest.mark.parametrize("known", ["m/v0007", None])
+def test_whether_the_bytes_are_new_is_known_either_way(known: str | None) -> None:
+    record = composed(file("w.npz"), identical_to=known)
+    assert record.weights.identical_to == known
+    assert not any(where.startswith("weights") for where in record.unknown)

@@ -14,7 +14,6 @@ from ckptkit.record import Lineage
 from ckptkit.registry import Version
 from ckptkit.report import screen as report
 from ckptkit.report import versions
-from ckptkit.verbs.index import Rebuilt
 from ckptkit.verbs.list import Table
 from ckptkit.verbs.show import Shown
 from ckptkit.words import cells
@@ -24,7 +23,7 @@ EVIL = "a\x1b[2J\x9b31m\r\n\tb\x07\u202e\ud800"
 
 
 def table(*rows: tuple[Any, ...], columns: tuple[str, ...], **facts: Any) -> Table:
-    whole = {"unreadable": {}, "left_out": (), "spare": ()} | facts
+    whole = {"unreadable": {}, "pruned": {}, "evaluated": {}, "left_out": (), "spare": ()} | facts
     return Table(columns=columns, rows=rows, refs=tuple(row[0] for row in rows), **whole)
 
 
@@ -172,7 +171,35 @@ def test_the_table_as_json() -> None:
     assert found["columns"] == [*RUNS.columns]
     assert found["versions"][1]["aliases"] == ["best", "champion"]
     assert found["versions"][1]["accuracy"] == "NaN"
-    assert found["unreadable"] == {}
+    assert (found["unreadable"], found["pruned"], found["evaluated"]) == ({}, {}, {})
+
+
+def test_pruned_versions_and_later_metrics() -> None:
+    rows = [(f"m/v000{number}", size) for number, size in ((1, 0), (2, 15_241), (3, 15_241))]
+    pruned = {"m/v0001": ("a", "b"), "m/v0002": ("a",)}
+    given = table(*rows, columns=("version", "size"), pruned=pruned, evaluated={"m/v0003": ("f1",)})
+    assert versions.table(given, width=None, colour=False).splitlines()[1:] == [
+        "m/v0001         pruned",
+        "m/v0002  partly pruned",
+        "m/v0003          15 kB",
+    ]
+    found = json.loads(json.dumps(versions.rows(given)))
+    assert found["versions"][1] == {"version": "m/v0002", "size": 15_241}
+    assert found["pruned"] == {"m/v0001": ["a", "b"], "m/v0002": ["a"]}
+    assert found["evaluated"] == {"m/v0003": ["f1"]}
+
+
+def test_the_versions_of_a_run() -> None:
+    runs = (("v0003",), ("v0009", "v0010", "v0011"), ("v9998", "v10000"))
+    rows = [(f"m/{of_run[-1]}", of_run) for of_run in runs]
+    given = table(*rows, columns=("version", "versions"))
+    assert versions.table(given, width=None, colour=False).splitlines()[1:] == [
+        "m/v0003   v0003",
+        "m/v0011   v0009-v0011",
+        "m/v10000  2 of v9998-v10000",
+    ]
+    assert versions.rows(given)["versions"][1]["versions"] == ("v0009", "v0010", "v0011")
+    assert "m/v10000,v9998 v10000" in versions.csv(given)
 
 
 def test_the_screen_answers_the_four_questions() -> None:
@@ -432,8 +459,6 @@ def test_nothing_in_a_record_acts_on_the_terminal() -> None:
     text += screen(Unreadable(reason=EVIL * 999, hint=EVIL))
     rows = table((EVIL, (EVIL,), EVIL), columns=("version", "aliases", EVIL), unreadable={EVIL: EVIL}, left_out=(EVIL,))
     text += versions.table(rows, width=80, colour=False) + versions.csv(rows)
-    done = {"written": (EVIL,), "links": {EVIL: "made"}, "taken_in": (EVIL,), "unreadable": {EVIL: EVIL}}
-    text += versions.rebuilt(Rebuilt(models=1, versions=1, **done))  # type: ignore[arg-type]
     assert {letter for letter in text if not letter.isprintable()} == {"\n"}
 
 
@@ -454,22 +479,3 @@ def test_the_version_as_json() -> None:
     assert (found["ref"], found["path"], found["aliases"]) == ("penguins/v0002", "/r/penguins/v0002", ["champion"])
     broken = report.shown_document(shown(Unreadable(reason="is not JSON"), damage="x"))
     assert (broken["lineage"], broken["unreadable"], broken["damage"]) == (None, "is not JSON", "x")
-
-
-def test_what_index_did() -> None:
-    done = Rebuilt(
-        models=1,
-        versions=2,
-        written=("index.json",),
-        links={"penguins/@champion": "changed"},
-        taken_in=("penguins/v0002",),
-        unreadable={"penguins/v0001": "is not JSON"},
-    )
-    assert versions.rebuilt(done).splitlines() == [
-        "1 model, 2 versions",
-        "written: index.json",
-        "link changed: penguins/@champion",
-        "taken in: penguins/v0002",
-        "penguins/v0001 cannot be read: is not JSON",
-    ]
-    assert json.loads(json.dumps(versions.rebuilt_document(done)))["links"] == {"penguins/@champion": "changed"}

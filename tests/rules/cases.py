@@ -91,6 +91,11 @@ class Steps:
         assert count, f"{pattern} is not in {path}"
         file.write_text(changed)
 
+    def conflict(self, path: str) -> None:
+        """Both sides of a file, as a merge by git leaves them."""
+        text = (self.root / path).read_text()
+        (self.root / path).write_text(f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> cluster\n")
+
     def event(self, kind: str, model: str, version: str, *facts: str) -> None:
         """An event a second after the last; ``digest=own`` is that of the version, ``previous=last`` the last event."""
         self.clock += 1
@@ -155,9 +160,10 @@ def put(value: Any, path: str, new: Any) -> None:
 
 
 def record(folder: Path) -> None:
-    """Give lineage.json the digests of the files that lie beside it."""
+    """Give lineage.json its number and the digests of the files that lie beside it."""
     file = folder / checkpoint.LINEAGE
     lineage = json.loads(file.read_text())
+    lineage["version"] = folder.name
     known = {each["path"]: each for each in lineage["weights"]["files"]}
     saved = sorted(
         each.relative_to(folder).as_posix()

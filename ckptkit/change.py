@@ -1,0 +1,156 @@
+"""A change to a registry, under its lock.
+
+First what a killed command left is finished, then events are written, and what is derived from them follows.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ckptkit import disk, documents, history, index, publication, registry, roots, takein, transaction
+from ckptkit.errors import CkptkitError, NotFoundError
+from ckptkit.record import Event
+
+_DAY = 86_400
+
+
+class Change:
+    """What a writing verb sees of a registry while it holds the lock.
+
+    Attributes:
+        root: the registry root.
+        index: its index, current; see ``index.load``.
+        links: whether alias links are made.
+        warnings: what could not be done after the truth was written.
+    """
+
+    def __init__(self, root: Path, known: dict[str, Any], *, links: bool) -> None:
+        self.root = root
+        self.index = known
+        self.links = links
+        self.warnings: list[str] = []
+        self._touched: set[str] = set()
+
+    def event(self, kind: str, model: str, version: str | None, **facts: Any) -> Event:  # noqa: ANN401 - fields of Event
+        """An event of this moment, with the digest of its version, that follows all heads of its chain.
+
+        Args:
+            kind: what happens; see ``Event``.
+            model: the registered model.
+            version: the version that it speaks of, if any.
+            facts: further fields of ``Event``.
+        """
+        part = index.entry(self.index, model)
+        for rows in (part["versions"], part["gone"]):
+            if version in rows:
+                facts.setdefault("digest", rows[version]["digest"])
+        event = registry.new_event(kind, model, version, **facts)
+        return publication.follow(event, part["heads"].get(history.chain(event), []))
+
+    def record(self, *events: Event) -> None:
+        """Write events into the histories of their models, each whole and synced.
+
+        Raises:
+            CkptkitError: the disk refuses; those before the one that it refuses are written.
+        """
+        for position, event in enumerate(events):
+            folder = self.root / event.model / registry.HISTORY
+            path = folder / f"{event.id}.json"
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                disk.create(path, documents.dump_json(event.to_dict()))
+            except OSError as error:
+                if not os.path.lexists(path):
+                    done = f"{position} of {len(events)} steps were done" if position else "nothing was changed"
+                    raise CkptkitError(
+                        f"{folder}: {disk.reason(error)}; {done}", "free some space, or see `df`"
+                    ) from error
+            self._touched.add(event.model)
+            if history.chain(event):
+                self.index = index.after(self.index, self.root, event.model, [event])
+
+    def reread(self, *names: str) -> None:
+        """Read some models' folders and events again; one that is not there any more leaves the index."""
+        models = dict(self.index["models"])
+        for name in names:
+            self._touched.add(name)
+            known = models.pop(name, None)
+            if registry.is_model(self.root / name):
+                rows = known["versions"] if known else {}
+                models[name] = index.describe(registry.read_model(self.root / name), rows)
+        self.index = {**self.index, "models": dict(sorted(models.items()))}
+
+    def published(self, version: registry.Version, events: list[Event]) -> None:
+        """Take a version that was published into the index.
+
+        Raises:
+            FormatError: it cannot be read back at this moment.
+        """
+        self._touched.add(version.path.parent.name)
+        self.index = index.after(self.index, self.root, version.path.parent.name, events, version)
+
+    def settle(self) -> None:
+        """Write what is derived; a fault is a warning, as it comes again by ``ckptkit index``."""
+        try:
+            index.write(self.root, self.index)
+        except Exception as error:  # noqa: BLE001 - the truth is written
+            self.warnings.append(f"the index could not be written ({disk.reason(error)}): run `ckptkit index`")
+        for name in sorted(self._touched) if self.links else ():
+            part = index.entry(self.index, name)
+            publication.link_aliases(self.root / name, part["aliases"])
+
+
+@contextlib.contextmanager
+def begin(root: Path, known: dict[str, Any] | None = None) -> Iterator[Change]:
+    """Hold the lock of a registry for a change.
+
+    Args:
+        root: the registry root.
+        known: its index as loaded before, if it was.
+
+    Raises:
+        NotFoundError: there is no registry.
+        CkptkitError: it cannot be written, or another process has held its lock for minutes.
+    """
+    if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
+        raise NotFoundError(f"no registry at {root}", "name its root with --root DIR, or save a version first")
+    roots.open_root(root)
+    before = index.load(root) if known is None else known
+    sound = {  # hashing bytes is done before others have to wait
+        name: takein.verified(root / name, part["unrecorded"])
+        for name, part in before["models"].items()
+        if part["unrecorded"]
+    }
+    with roots.locked(root):
+        unfinished = list(_finish(root, sound))
+        change = Change(root, index.build(root, before), links=roots.has_links())
+        change.warnings += unfinished
+        try:
+            yield change
+        finally:
+            change.settle()
+
+
+def _finish(root: Path, sound: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Finish what others began; in words, what could not be: that keeps nobody from changing something else."""
+    _sweep(root)
+    try:
+        transaction.recover(root)
+        for name, digests in sound.items():
+            takein.take_in(registry.read_model(root / name), digests)
+    except CkptkitError as error:
+        yield error.message
+    except OSError as error:
+        yield f"{error.filename or root}: {disk.reason(error)}"
+
+
+def _sweep(root: Path) -> None:
+    """Remove the drafts of derived files that killed commands left."""
+    for name in registry.names_in(root):
+        if name.startswith((f".{registry.INDEX}.", f".{registry.README}.")):
+            with contextlib.suppress(OSError):
+                if (root / name).lstat().st_mtime < time.time() - _DAY:
+                    (root / name).unlink()

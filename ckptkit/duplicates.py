@@ -1,0 +1,143 @@
+"""Duplicates: bytes that an earlier version holds already are found in the index, and share its room on the disk."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ckptkit import checkpoint, disk, hashing
+from ckptkit.errors import FormatError
+
+SMALL = 4096
+"""Files of fewer bytes are not shared: a disk gives a block to each name or less."""
+
+_MOST = 64
+"""How many files of one save, the largest, are looked for: each look goes through all lines of the index."""
+
+_TRIES = 4
+"""Where a file cannot be shared with so many others, the disk is what refuses."""
+
+_FICLONE = 0x40049409  # ioctl_ficlone(2)
+
+
+def twin(index: Mapping[str, Any], model: str, digests: Collection[str]) -> str | None:
+    """The reference of the first version that holds the same bytes, whatever its files are called.
+
+    Args:
+        index: see ``index.load``.
+        model: whose versions are looked at first.
+        digests: SHA-256 in hex of each saved file.
+    """
+    wanted = sorted(digests)
+    for name, version in sorted(_holders(_lines(index), set(digests)), key=lambda holder: holder[0] != model):
+        files = index["models"][name]["versions"][version].get("files", {})
+        if sorted(sha256 for path, sha256 in files.items() if not checkpoint.is_record(path)) == wanted:
+            return f"{name}/{version}"
+    return None
+
+
+def share(
+    stage: checkpoint.Stage,
+    root: Path,
+    index: Mapping[str, Any],
+    model: str,
+    *,
+    progress: hashing.Progress | None = None,
+) -> None:
+    """Let staged files take no room of their own where an earlier version holds the same bytes.
+
+    Each then is a clone of the earlier one or, where the disk clones nothing, a hard link to it: sealed files never
+    change. The earlier one is read through once more before. Whatever stands in the way, the staged copy stays.
+
+    Args:
+        stage: saved files and the manifests of datasets, staged.
+        root: the registry root.
+        index: see ``index.load``.
+        model: whose versions are looked at first.
+        progress: called with the number of bytes hashed since the last call.
+    """
+    sizes = {path: (stage.folder / path).lstat().st_size for path in stage.sums if _is_listed(path)}
+    large = sorted((path for path, size in sizes.items() if size >= SMALL), key=sizes.__getitem__, reverse=True)
+    lines = _lines(index) if large else []
+    for path in large[:_MOST]:
+        holders = reversed(_holders(lines, [stage.sums[path]]))  # the newest is the last to be pruned
+        others = _files(root, index, sorted(holders, key=lambda holder: holder[0] != model), stage.sums[path])
+        any(_replace(stage, path, other, progress) for other in islice(others, _TRIES))
+
+
+def _is_listed(path: str) -> bool:
+    """Whether the index lists the digests of such files."""
+    return not checkpoint.is_record(path) or path.startswith(f"{checkpoint.DATA}/")
+
+
+def _lines(index: Mapping[str, Any]) -> list[tuple[str, str, bytes]]:
+    """Model, version and line of every version."""
+    return [
+        (name, version, line) for name, part in index["models"].items() for version, line in part["versions"].lines()
+    ]
+
+
+def _holders(lines: Iterable[tuple[str, str, bytes]], digests: Iterable[str]) -> list[tuple[str, str]]:
+    """Model and version of each line that holds all of some digests."""
+    found = list(lines)
+    for sha256 in digests:
+        sought = f'": "{sha256}"'.encode()  # a search in bytes is many times faster than parsing each line
+        found = [each for each in found if sought in each[2]]
+    return [(name, version) for name, version, _ in found]
+
+
+def _files(root: Path, index: Mapping[str, Any], holders: Iterable[tuple[str, str]], sha256: str) -> Iterator[Path]:
+    """Where files with a digest are, in versions whose lines hold it."""
+    for name, version in holders:
+        row = index["models"][name]["versions"][version]
+        for path, known in row.get("files", {}).items():
+            if known == sha256 and path not in row.get("pruned", ()):
+                yield root / name / version / path
+
+
+def _replace(stage: checkpoint.Stage, path: str, other: Path, progress: hashing.Progress | None) -> bool:
+    draft = stage.home / "shared"
+    try:
+        if not _clone(other, draft):
+            os.link(other, draft, follow_symlinks=False)
+            _require_sealed(draft.lstat(), like=(stage.folder / path).lstat())
+        return stage.exchange(path, draft, progress=progress)
+    except (OSError, FormatError):  # EXDEV, EPERM, EMLINK, ENOENT …
+        return False
+    finally:
+        with contextlib.suppress(OSError):  # a draft that stays goes with the stage
+            draft.unlink()
+
+
+def _clone(source: Path, target: Path) -> bool:
+    import fcntl
+
+    reader = disk.open_regular(source)
+    try:
+        writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.ioctl(writer, _FICLONE, reader)
+        except OSError:
+            target.unlink()
+            return False
+        finally:
+            os.close(writer)
+    finally:
+        os.close(reader)
+    return True
+
+
+def _require_sealed(status: os.stat_result, *, like: os.stat_result) -> None:
+    """Refuse to link what is no file, may be written to, or can be read by fewer than ``like`` will be once sealed.
+
+    Raises:
+        FormatError: it is one of these.
+    """
+    mode = stat.S_IMODE(status.st_mode)
+    if not stat.S_ISREG(status.st_mode) or mode & ~checkpoint.SEALED:
+        raise FormatError("is not sealed")
+    if like.st_mode & ~mode & checkpoint.SEALED:
+        raise FormatError("can be read by fewer")

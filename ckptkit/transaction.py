@@ -1,0 +1,285 @@
+"""Operations of several steps, each done whole or not at all: deleting, pruning, renumbering, renaming.
+
+A plan goes into the trash first. Then the event goes into the history, and from there on the operation counts as done.
+Then folders and files are renamed to where they belong, which for what is removed is the trash, and the trash is
+emptied. What was killed on this way is undone by the next command that writes where its event is not in the history,
+and finished where it is. The plan goes before anything else in the trash does, so nothing is moved there twice: what
+somebody restored from a backup meanwhile stays.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from ckptkit import disk, documents, names, registry
+from ckptkit.errors import CkptkitError, FormatError
+from ckptkit.record import Event, SealedFile
+
+TRASH = "trash"
+_PLAN = "plan.json"
+_VERSION = "version"
+_TOMBSTONE = "tombstone"
+_SEALED = "sealed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """What goes of a version: the files that its event names, and the bytes that all that goes has on disk.
+
+    ``digest`` is None where it is not known; ``aliases`` and ``stage`` are those that it has.
+    """
+
+    model: str
+    version: str
+    digest: str | None
+    files: tuple[SealedFile, ...]
+    bytes: int
+    aliases: tuple[str, ...]
+    stage: str | None
+
+    @property
+    def ref(self) -> str:
+        """``model/version``."""
+        return f"{self.model}/{self.version}"
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What speaks against removing it: its aliases, and that it is in production."""
+        aliases = tuple(f"@{alias}" for alias in self.aliases)
+        return (*aliases, "production") if self.stage == "production" else aliases
+
+
+class Change(Protocol):
+    """What an operation needs of ``change.Change``, which stands above."""
+
+    root: Path
+    index: dict[str, Any]
+    warnings: list[str]
+
+    def reread(self, *names: str) -> None:
+        """Read some models' folders and events again."""
+
+
+def carry_out(now: Change, *events: Event) -> None:
+    """Write events and do what they say, one after the other. The caller holds the root's lock.
+
+    What goes wrong once an event is written is a warning; the next command that writes finishes it.
+
+    Args:
+        now: the change that this is part of.
+        events: ``deleted``, ``pruned``, ``renumbered`` or, under the model's new name, ``renamed`` ones.
+
+    Raises:
+        CkptkitError: a folder may not be changed, or the disk is full or refuses; that event and all after it are not
+            written, and nothing was changed for them.
+    """
+    try:
+        for position, event in enumerate(events):
+            done = f"{position} of {len(events)} were done" if position else "nothing was changed"
+            _carry_out(now, event, done)
+    finally:
+        now.reread(*{name for event in events for name in _models(event)})
+
+
+def _carry_out(now: Change, event: Event, done: str) -> None:
+    place = now.root / _models(event)[-1] / registry.HISTORY / f"{event.id}.json"
+    try:
+        trash = _home(now.root, event) / TRASH / event.id
+        _require_movable(now.root, trash, event, done)
+        try:
+            _plan(now, trash, event)
+            place.parent.mkdir(exist_ok=True)
+            disk.create(place, documents.dump_json(event.to_dict()))
+        except OSError:
+            if not _is_there(place):
+                with contextlib.suppress(OSError):  # else the next command undoes it
+                    _empty(trash)
+                raise
+    except OSError as error:
+        words = f"{error.filename or place}: {disk.reason(error)}; {done}"
+        raise CkptkitError(words, "free some space, or give yourself the right to write there") from error
+    try:
+        _finish(now.root, trash, event)
+        _empty(trash)
+    except OSError as error:
+        words = f"{error.filename or trash}: {disk.reason(error)}"
+        now.warnings.append(f"{words}; the next command that writes to this registry finishes what is left to do")
+
+
+def recover(root: Path) -> None:
+    """Finish or undo what killed commands left. The caller holds the root's lock.
+
+    Args:
+        root: the registry root.
+
+    Raises:
+        CkptkitError: the disk refuses; what is left to do is still known.
+    """
+    failed: list[tuple[Path, Exception]] = []
+    for trash in _left(root):
+        try:
+            if _is_there(trash / _PLAN):  # else it is not yet or no longer needed
+                event = Event.from_dict(documents.load_json(disk.read_regular(trash / _PLAN)))
+                written = any(_is_there(root / name / registry.HISTORY / f"{event.id}.json") for name in _models(event))
+                if written and _sealed(root, event) in {None, event.extra.get(_SEALED)}:
+                    _finish(root, trash, event)
+            with contextlib.suppress(OSError):  # else the next command empties it
+                _empty(trash)
+        except (OSError, FormatError) as error:
+            failed.append((trash, error))
+    for trash, why in failed:
+        words = f"what a command began there cannot be finished: {disk.reason(why)}"
+        raise CkptkitError(f"{trash}: {words}", "free some space, or give yourself the right to write there") from why
+
+
+def freed(paths: Iterable[Path]) -> int:
+    """The bytes that come free when files are removed: those of a file that has several links go with the last.
+
+    Args:
+        paths: the files; what cannot be looked at counts nothing.
+    """
+    links: dict[tuple[int, int], int] = {}
+    total = 0
+    for path in paths:
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            key = status.st_dev, status.st_ino
+            links[key] = links.get(key, 0) + 1
+            if links[key] == status.st_nlink:
+                total += status.st_size
+    return total
+
+
+def _home(root: Path, event: Event) -> Path:
+    """The private folder on the disk of what is moved: no rename crosses disks."""
+    home, folder = root / registry.HOME, root / event.model
+    if event.kind != "renamed" and folder.stat().st_dev != home.stat().st_dev:
+        return folder / registry.HOME
+    return home
+
+
+def _left(root: Path) -> Iterator[Path]:
+    """The folders in the trash of the registry, and of models on other disks."""
+    trash = root / registry.HOME / TRASH
+    if _is_there(trash):
+        yield from (trash / name for name in sorted(os.listdir(trash)))
+    for model in sorted(os.listdir(root)):
+        if not model.startswith("."):
+            trash = root / model / registry.HOME / TRASH
+            yield from (trash / name for name in registry.names_in(trash))
+
+
+def _models(event: Event) -> tuple[str, ...]:
+    """The models whose folders an event is about: today's name, and the one before."""
+    return (event.model, event.was) if event.kind == "renamed" and event.was else (event.model,)
+
+
+def _moves(root: Path, trash: Path, event: Event) -> list[tuple[Path, Path]]:
+    """What is renamed to what, in order."""
+    model = root / event.model
+    folder = model / str(event.version)
+    if event.kind == "deleted":
+        return [(folder, trash / _VERSION)]
+    if event.kind == "pruned":
+        return [(folder / file.path, trash / str(number)) for number, file in enumerate(event.files)]
+    if event.kind == "renumbered":
+        return [(model / str(event.was), folder)]
+    return [(root / str(event.was), model), (trash / _TOMBSTONE, root / str(event.was))]
+
+
+def _require_movable(root: Path, trash: Path, event: Event, done: str) -> None:
+    """Refuse an operation that could be begun and never finished.
+
+    Raises:
+        CkptkitError: a folder in which names have to change may not be written.
+    """
+    for source, target in _moves(root, trash, event):
+        if trash in source.parents:
+            continue
+        moved = [source] if source.is_dir() and source.parent != target.parent else []  # its entry ".." changes
+        for folder in (source.parent, *moved):
+            if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+                raise CkptkitError(f"{folder} is not writable; {done}", f"try `chmod u+w {folder}`")
+
+
+def _plan(now: Change, trash: Path, event: Event) -> None:
+    trash.mkdir(parents=True)
+    disk.create(trash / _PLAN, documents.dump_json({**event.to_dict(), _SEALED: _sealed(now.root, event)}))
+    if event.kind == "renamed" and event.was and event.was.lower() != event.model.lower():
+        last = now.index["models"][event.was]["last"]
+        left = registry.new_event("renamed", event.was, names.version_name(last) if last else None, became=event.model)
+        history = trash / _TOMBSTONE / registry.HISTORY
+        history.mkdir(parents=True)
+        disk.create(history / f"{left.id}.json", documents.dump_json(left.to_dict()))
+        disk.sync_folder(history.parent)
+    for folder in (trash, trash.parent, trash.parent.parent):
+        disk.sync_folder(folder)
+
+
+def _finish(root: Path, trash: Path, event: Event) -> None:
+    """Make the moves that were not made yet, and have the disk keep them."""
+    if event.kind == "renamed":
+        _unite(root / str(event.was), root / event.model, event)
+    moves = _moves(root, trash, event)
+    for source, target in moves:
+        if _is_there(source) and not (_is_there(target) and not source.samefile(target)):
+            source.rename(target)
+    if event.kind == "pruned":
+        _remove_empty(root / event.model / str(event.version), [file.path for file in event.files])
+    for folder in {path.parent for move in moves for path in move}:
+        disk.sync_folder(folder)
+
+
+def _sealed(root: Path, event: Event) -> str | None:
+    """The digest of a version's folder as it is, so that no other that was put there since is taken for it."""
+    if event.kind == "renamed":
+        return None
+    try:
+        return registry.digest_of(root / event.model / str(event.was or event.version))
+    except FormatError:
+        return None
+
+
+def _unite(old: Path, new: Path, event: Event) -> None:
+    """Where a model gets a name back that it had, have the events that stayed there go along with it."""
+    stayed = new / registry.HISTORY
+    if not _is_there(old / registry.HISTORY / f"{event.id}.json") or not _is_there(new) or new.samefile(old):
+        return
+    if _is_there(stayed):
+        for name in sorted(os.listdir(stayed)):
+            (stayed / name).rename(old / registry.HISTORY / name)
+        disk.sync_folder(old / registry.HISTORY)
+        stayed.rmdir()
+    new.rmdir()
+
+
+def _remove_empty(folder: Path, paths: Iterable[str]) -> None:
+    """Remove the folders that are empty now that some files of a version are gone."""
+    for parent in sorted({parent for path in paths for parent in PurePosixPath(path).parents}, reverse=True):
+        if parent.parts:
+            with contextlib.suppress(OSError):
+                (folder / parent).rmdir()
+
+
+def _empty(trash: Path) -> None:
+    import shutil
+
+    (trash / _PLAN).unlink(missing_ok=True)
+    disk.sync_folder(trash)
+    shutil.rmtree(trash)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a name.
+
+    Raises:
+        OSError: the disk does not tell.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

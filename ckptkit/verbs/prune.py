@@ -1,0 +1,184 @@
+"""The verb ``prune``: the saved files of versions that no policy keeps go; what the versions were stays on record."""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ckptkit import change, checkpoint, disk, index, manifest, registry, retention, roots, transaction
+from ckptkit.errors import CkptkitError, FormatError, NotFoundError
+from ckptkit.record import Event, SealedFile
+from ckptkit.retention import Policy
+from ckptkit.transaction import Removal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruning:
+    """Files that are to be pruned or, where ``done``, were.
+
+    ``freed`` are the bytes that this gives back: a file that shares its bytes with one that stays gives back none.
+    ``kept`` are the references of the versions that keep their files, ``left`` says of those that are left alone why.
+    ``is_undecided`` is whether nothing was said of what to keep, so that this is only what could go.
+    """
+
+    removals: tuple[Removal, ...]
+    freed: int
+    kept: tuple[str, ...]
+    left: Mapping[str, str] = field(default_factory=dict)
+    is_undecided: bool = False
+    done: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def prune(
+    model: str | None = None,
+    *,
+    every: bool = False,
+    keep_last: int | None = None,
+    keep_best: Sequence[str] = (),
+    keep_aliased: bool = False,
+    keep_stages: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    dry_run: bool = False,
+    force: bool = False,
+    reason: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+    agree: Callable[[Pruning], bool] = lambda _: True,
+) -> Pruning:
+    """Remove saved files, model by model; lineage, config, card, pins and SHA256SUMS stay.
+
+    Without a policy nothing is removed: what is returned is what could go.
+
+    Args:
+        model: the registered model.
+        every: all models of the registry.
+        keep_last: keep so many of a model's newest versions.
+        keep_best: keep the best version by these metrics; see ``retention.policy``.
+        keep_aliased: keep versions that bear an alias.
+        keep_stages: keep versions in these stages.
+        drop: patterns of the files that go; all saved files where it is empty.
+        dry_run: remove nothing.
+        force: also of versions that bear an alias or are in production and that the policy does not keep.
+        reason: why, for the history.
+        root: the registry root; see ``roots.default_root``.
+        agree: asked with what would be removed; nothing is, unless it says so.
+
+    Raises:
+        CkptkitError: the policy cannot be followed, or files may not or cannot be removed.
+        NotFoundError: there is no such registry or model.
+    """
+    home, cwd = roots.default_root(root, Path.cwd()), Path.cwd()
+    policy = retention.policy(
+        keep_last=keep_last,
+        keep_best=keep_best,
+        keep_aliased=keep_aliased,
+        keep_stages=keep_stages,
+        drop=drop,
+        directions=roots.directions(cwd),
+    )
+    if (model is not None and every) or not (model or every or policy.is_empty):
+        raise CkptkitError("prune wants a model, or --all", "a policy is for each model by itself")
+    known = index.load(home)
+    plan = _plan(home, known, _models(home, known, model), policy)
+    if dry_run or policy.is_empty or not plan.removals:
+        return plan
+    for removal in plan.removals:
+        if removal.marks and not force:
+            words = f"{removal.ref} is {' '.join(removal.marks)}"
+            raise CkptkitError(words, "keep it with --keep-aliased or --keep-stage production, or add --force")
+    if not agree(plan):
+        return plan
+    with change.begin(home, known) as now:
+        still = _plan(home, now.index, _models(home, now.index, model), policy)
+        removals = tuple(removal for removal in plan.removals if removal in still.removals)
+        freed = transaction.freed(_paths(home, removals))
+        events = (
+            now.event("pruned", each.model, each.version, digest=each.digest, files=each.files, reason=reason)
+            for each in removals
+        )
+        transaction.carry_out(now, *events)
+    return replace(still, removals=removals, freed=freed, done=True, warnings=tuple(now.warnings))
+
+
+def _models(root: Path, known: Mapping[str, Any], model: str | None) -> list[str]:
+    if model is None:
+        return sorted(known["models"])
+    if model not in known["models"]:
+        raise NotFoundError(f"no model {model!r} in {root}", f"models here: {', '.join(known['models']) or 'none'}")
+    return [model]
+
+
+def _plan(root: Path, known: Mapping[str, Any], models: Iterable[str], policy: Policy) -> Pruning:
+    removals, kept = [], []
+    left: dict[str, str] = {}
+    for model in models:
+        part = known["models"][model]
+        left |= {f"{model}/{version}": why for version, why in _unfit(part)}
+        going = retention.dropped(part, policy)
+        for version, paths in going.items():
+            try:
+                removals.append(_removal(root, part, model, version, paths))
+            except FormatError as error:
+                left[f"{model}/{version}"] = error.message
+        kept += [f"{model}/{version}" for version in retention.dropped(part, Policy()) if version not in going]
+    there = tuple(removal for removal in removals if removal.files)
+    return Pruning(
+        removals=there,
+        freed=transaction.freed(_paths(root, there)),
+        kept=tuple(kept),
+        left=left,
+        is_undecided=policy.is_empty,
+    )
+
+
+def _unfit(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The versions that are left alone, as nobody can tell what would be removed, each with the reason."""
+    for version, row in part["versions"].items():
+        if "unreadable" in row:
+            yield version, row["unreadable"]
+        elif row["event"] is None:
+            yield version, "no event says that it was saved"
+
+
+def _removal(root: Path, part: Mapping[str, Any], model: str, version: str, paths: Iterable[str]) -> Removal:
+    """What goes of a version: of these files those that are here, as they were sealed.
+
+    Raises:
+        FormatError: it cannot be read, or is not the one that was saved.
+    """
+    folder, row = root / model / version, part["versions"][version]
+    saved = registry.read_event(root / model / registry.HISTORY / f"{row['event']}.json")
+    if not isinstance(saved, Event) or saved.digest != registry.digest_of(folder):
+        raise FormatError("is not the one that was saved")
+    sums = manifest.load(disk.read_regular(folder / checkpoint.SUMS))
+    files = tuple(
+        SealedFile(path=path, bytes=size, sha256=sums[path])
+        for path in paths
+        if path in sums and (size := _size(folder, path)) is not None
+    )
+    return Removal(
+        model=model,
+        version=version,
+        digest=saved.digest,
+        files=files,
+        bytes=sum(file.bytes or 0 for file in files),
+        aliases=tuple(alias for alias, target in part["aliases"].items() if target == version),
+        stage=part["stages"].get(version),
+    )
+
+
+def _size(folder: Path, path: str) -> int | None:
+    """The bytes of a file; None where it is not there, as in a git clone, or only by a link that leads elsewhere."""
+    try:
+        status = (folder / path).lstat()
+    except OSError:
+        return None
+    is_here = disk.real((folder / path).parent) == (disk.real(folder) / path).parent
+    return status.st_size if is_here and stat.S_ISREG(status.st_mode) else None
+
+
+def _paths(root: Path, removals: Iterable[Removal]) -> Iterator[Path]:
+    for removal in removals:
+        yield from (root / removal.ref / file.path for file in removal.files)

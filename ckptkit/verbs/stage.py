@@ -1,0 +1,86 @@
+"""The verb ``stage``: how far a version has come, as one of none, staging, production, archived."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from ckptkit import change, index, references, roots
+from ckptkit.errors import CkptkitError
+from ckptkit.record import Stage
+
+STAGES: tuple[str, ...] = get_args(Stage)
+_ACTIVE = ("staging", "production")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """The stages of versions before and after, by reference, that of the named version first."""
+
+    moves: dict[str, tuple[str, str]]
+    warnings: tuple[str, ...]
+
+
+def require_stage(name: str) -> str:
+    """The stage of that name, written in any case.
+
+    Raises:
+        CkptkitError: there is none.
+    """
+    if name.lower() not in STAGES:
+        raise CkptkitError(f"{name!r} is no stage", f"one of {', '.join(STAGES)}")
+    return name.lower()
+
+
+def stage(
+    ref: str,
+    to: str,
+    *,
+    at: str | None = None,
+    archive_existing: bool = False,
+    reason: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+) -> Staged:
+    """Put a version into a stage. A version has one stage; a stage may hold many versions of a model.
+
+    As in MLflow's registry, others are archived only when staging or production is entered, and entering the stage that
+    a version is in already is no fault. Stricter: it is then no event, and each move has its own.
+
+    Args:
+        ref: a reference of one version.
+        to: the stage, in any case.
+        at: the reference is read as of this time.
+        archive_existing: archive the model's other versions that are in that stage.
+        reason: why, for the history.
+        root: the registry root; see ``roots.default_root``.
+
+    Raises:
+        CkptkitError: there is no such stage, or existing versions cannot be archived for it.
+        NotFoundError: the reference names nothing.
+    """
+    wanted = require_stage(to)
+    if archive_existing and wanted not in _ACTIVE:
+        raise CkptkitError(
+            f"existing versions are not archived for {wanted}", "leave out --archive-existing, or name production"
+        )
+    home, cwd = roots.default_root(root, Path.cwd()), Path.cwd()
+    with change.begin(home) as now:
+        then = now.index if at is None else index.load(home, roots.moment(at))
+        version = references.resolve(home, then, ref, cwd=cwd, exact=True)
+        model, name = version.path.parent.name, version.path.name
+        if version.path.parent.resolve() != (home / model).resolve():
+            raise CkptkitError(f"{ref} lies outside the registry {home}", "name its registry with --root DIR")
+        stages = now.index["models"][model]["stages"]
+        others = [other for other in stages if archive_existing and stages[other] == wanted and other != name]
+        moves = {name: wanted} | dict.fromkeys(others, "archived")
+        now.record(
+            *(
+                now.event("stage", model, moved, stage=into, reason=reason)
+                for moved, into in moves.items()
+                if stages.get(moved, "none") != into
+            )
+        )
+    return Staged(
+        moves={f"{model}/{moved}": (stages.get(moved, "none"), into) for moved, into in moves.items()},
+        warnings=tuple(now.warnings),
+    )
