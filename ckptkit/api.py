@@ -124,13 +124,21 @@ def shown(path: Path) -> str:
     return os.fspath(path)
 
 
-def path(ref: Version | str, file: str | None = None, *, root: Paths | None = None, verify: bool = True) -> Path:
+def path(
+    ref: Version | str,
+    file: str | None = None,
+    *,
+    root: Paths | None = None,
+    at: str | None = None,
+    verify: bool = True,
+) -> Path:
     """The verified path of a version's folder, or of one file in it.
 
     Args:
         ref: a reference such as ``penguins@champion``.
         file: the path of a file in the version.
         root: the registry root.
+        at: read the reference as of this time, RFC 3339 or a date.
         verify: compare the bytes with SHA256SUMS first, by way of the hash cache.
 
     Raises:
@@ -138,7 +146,7 @@ def path(ref: Version | str, file: str | None = None, *, root: Paths | None = No
     """
     from ckptkit.verbs.path import path as path_verb
 
-    return path_verb(ref.ref if isinstance(ref, Version) else ref, file, root=root, verify=verify)
+    return path_verb(ref.ref if isinstance(ref, Version) else ref, file, root=root, at=at, verify=verify)
 
 
 def versions(model: str | None = None, *, root: Paths | None = None) -> list[Version]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ckptkit import disk, documents, history, index, publication, registry, roots, takein, transaction
+from ckptkit import disk, documents, history, index, publication, redact, registry, roots, takein, transaction
 from ckptkit.errors import CkptkitError, NotFoundError
 from ckptkit.record import Event
 
@@ -32,7 +32,6 @@ class Change:
         self.index = known
         self.links = links
         self.warnings: list[str] = []
-        self._touched: set[str] = set()
 
     def event(self, kind: str, model: str, version: str | None, **facts: Any) -> Event:  # noqa: ANN401 - fields of Event
         """An event of this moment, with the digest of its version, that follows all heads of its chain.
@@ -44,10 +43,14 @@ class Change:
             facts: further fields of ``Event``.
         """
         part = index.entry(self.index, model)
-        for rows in (part["versions"], part["gone"]):
-            if version in rows:
-                facts.setdefault("digest", rows[version]["digest"])
-        event = registry.new_event(kind, model, version, **facts)
+        row = part["versions"].get(version) or part["gone"].get(version) or {}
+        if row:
+            facts.setdefault("digest", row["digest"])
+        if facts.get("reason"):
+            facts["reason"] = redact.text(facts["reason"])
+        saved = registry.read_event(self.root / model / registry.HISTORY / f"{row.get('event')}.json")
+        after = saved if isinstance(saved, Event) else None
+        event = registry.new_event(kind, model, version, after=after, **facts)
         return publication.follow(event, part["heads"].get(history.chain(event), []))
 
     def record(self, *events: Event) -> None:
@@ -68,7 +71,6 @@ class Change:
                     raise CkptkitError(
                         f"{folder}: {disk.reason(error)}; {done}", "free some space, or see `df`"
                     ) from error
-            self._touched.add(event.model)
             if history.chain(event):
                 self.index = index.after(self.index, self.root, event.model, [event])
 
@@ -76,7 +78,6 @@ class Change:
         """Read some models' folders and events again; one that is not there any more leaves the index."""
         models = dict(self.index["models"])
         for name in names:
-            self._touched.add(name)
             known = models.pop(name, None)
             if registry.is_model(self.root / name):
                 rows = known["versions"] if known else {}
@@ -89,7 +90,6 @@ class Change:
         Raises:
             FormatError: it cannot be read back at this moment.
         """
-        self._touched.add(version.path.parent.name)
         self.index = index.after(self.index, self.root, version.path.parent.name, events, version)
 
     def settle(self) -> None:
@@ -98,9 +98,8 @@ class Change:
             index.write(self.root, self.index)
         except Exception as error:  # noqa: BLE001 - the truth is written
             self.warnings.append(f"the index could not be written ({disk.reason(error)}): run `ckptkit index`")
-        for name in sorted(self._touched) if self.links else ():
-            part = index.entry(self.index, name)
-            publication.link_aliases(self.root / name, part["aliases"])
+        for name, part in self.index["models"].items():
+            publication.link_aliases(self.root / name, part["aliases"] if self.links else {})
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ def state(events: Sequence[Event], until: str | None = None) -> State:
     saved, deleted, digests = _lives(known, number)
     heads = _heads(known)
     holding = [events[-1] for events in heads.values()]
-    stages = {number(event): event.stage for event in holding if event.kind == "stage"}
+    stages = {number(event) or "": event.stage for event in holding if event.kind == "stage"}
     texts = {number(event) or "": event.text for event in holding if event.kind == "described"}
     aliases = {event.alias: number(event) for event in holding if event.kind == "alias" and event.alias}
     evaluations: dict[str, tuple[Event, ...]] = {}
@@ -162,11 +162,9 @@ def _heads(known: Sequence[Event]) -> dict[str, tuple[Event, ...]]:
     return dict(sorted(heads.items()))
 
 
-def _standing(said: Mapping[str | None, str | None], deleted: Mapping[str, Event]) -> dict[str, str]:
+def _standing(said: Mapping[str, str | None], deleted: Mapping[str, Event]) -> dict[str, str]:
     """What is said of versions that were not deleted, in order; nothing, where nothing is said."""
-    return {
-        key: words for key, words in sorted(said.items(), key=str) if key is not None and words and key not in deleted
-    }
+    return {key: words for key, words in sorted(said.items()) if words and key not in deleted}
 
 
 def _highest(event: Event) -> int:

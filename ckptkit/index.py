@@ -85,7 +85,7 @@ def describe(model: Model, known: Mapping[str, Mapping[str, Any]], *, trusted: b
         if version not in rows
     }
     gone |= {
-        version: {"digest": event.digest, "deleted": None, "files": {}}
+        version: {"event": event.id, "digest": event.digest, "deleted": None, "files": {}}
         for version, event in state.saved.items()
         if version not in rows
     }
@@ -161,6 +161,7 @@ def after(
         if "unreadable" in row:
             raise FormatError(row["unreadable"])
         part["versions"] = part["versions"].plus(version.path.name, row)
+        part["last"] = max(part["last"], names.folder_number(version.path.name) or 0)
         part["unrecorded"] = [*part["unrecorded"], *([] if row["event"] else [version.path.name])]
     for event in events:
         _follow(part, event)

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterable
+from typing import get_args
 
 from ckptkit.errors import CkptkitError
-from ckptkit.record import MODEL_NAME
+from ckptkit.record import MODEL_NAME, Stage
 
+STAGES: tuple[str, ...] = get_args(Stage)
 VERSION = re.compile(r"v([0-9]{4,18})", re.ASCII)
 _NUMBER = re.compile(r"v?0*([1-9][0-9]{0,17})", re.ASCII | re.IGNORECASE)
 _MODEL = re.compile(MODEL_NAME, re.ASCII)
@@ -42,6 +44,17 @@ def require_alias(name: object) -> str:
     if word.lower() == "latest" or _VERSION_LIKE.fullmatch(word):
         raise CkptkitError(f"the alias {word!r} is reserved", "choose another word, such as champion or candidate")
     return word
+
+
+def require_stage(name: str) -> str:
+    """The stage of that name, which may be written in any case.
+
+    Raises:
+        CkptkitError: there is none.
+    """
+    if name.lower() not in STAGES:
+        raise CkptkitError(f"{name!r} is no stage", f"stages are {', '.join(STAGES)}")
+    return name.lower()
 
 
 def require_unlike(name: str, others: Iterable[str], kind: str) -> None:

@@ -4,12 +4,13 @@ import contextlib
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ckptkit import checkpoint, disk, documents, names, registry, roots
+from ckptkit import checkpoint, disk, documents, hashing, names, registry, roots
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Event
 from ckptkit.registry import Version
@@ -83,6 +84,31 @@ def _host() -> str:
     import platform
 
     return hashlib.sha256(platform.node().encode()).hexdigest()[:16]
+
+
+def copy(source: Path, target: Path, files: Mapping[str, str | None], progress: hashing.Progress | None = None) -> None:
+    """Copy files of a version into a private folder, synced, and sealed as they are.
+
+    Args:
+        source: the version.
+        target: the private folder.
+        files: SHA-256 in hex by path; None for a file that is not sealed.
+        progress: called with the number of bytes copied since the last call.
+
+    Raises:
+        CkptkitError: one cannot be read, or is not what was sealed.
+        OSError: the disk is full or refuses.
+    """
+    for path, sha256 in files.items():
+        place = target / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        found, _ = hashing.copy_sha256(source / path, place, progress=progress)
+        if sha256 is not None:
+            if found != sha256:
+                raise FormatError(f"{path} is not as it was saved")
+            place.chmod(stat.S_IMODE(place.stat().st_mode) & 0o444)
+    for folder, _, _ in os.walk(target):
+        disk.sync_folder(Path(folder))
 
 
 def publish(

@@ -81,14 +81,17 @@ def resolve(
             ``sha256:…`` or a path. Of the best, ``min`` or ``max`` may be left out where the project's settings say it.
         cwd: what a relative path is relative to, and where the settings are looked for.
         model: the model of which a bare number, ``2`` or ``v0002``, is a version.
-        exact: refuse the mere name of a model, which means its newest version.
+        exact: refuse the mere name of a model, which means its newest version, and a path outside the registry.
 
     Raises:
         CkptkitError: it is no reference.
         NotFoundError: it names nothing.
     """
     if is_path(ref):
-        return _at_path(cwd / disk.expand(ref))
+        found = _at_path(cwd / disk.expand(ref))
+        if exact and found.path.parent != disk.real(root / found.path.parent.name):
+            raise CkptkitError(f"{ref} lies outside the registry {root}", "name its registry with --root DIR")
+        return found
     if ref.startswith("sha256:"):
         return _by_digest(root, index, ref)
     if model is not None and names.version_number(ref) is not None:

@@ -3,13 +3,12 @@
 import fnmatch
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from ckptkit import comparison, names
 from ckptkit.checkpoint import is_record
 from ckptkit.comparison import Goal
 from ckptkit.errors import CkptkitError
-from ckptkit.record import Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,15 +56,11 @@ def policy(
     """
     if keep_last is not None and keep_last < 1:
         raise CkptkitError(f"keeping the last {keep_last} versions keeps none", "keep at least 1")
-    stages = tuple(stage.lower() for stage in keep_stages)
-    for stage in stages:
-        if stage not in get_args(Stage):
-            raise CkptkitError(f"{stage!r} is no stage", f"stages are {', '.join(get_args(Stage))}")
     return Policy(
         keep_last=keep_last,
         keep_best=tuple(comparison.parse_goal(goal, directions) for goal in keep_best),
         keep_aliased=keep_aliased,
-        keep_stages=stages,
+        keep_stages=tuple(map(names.require_stage, keep_stages)),
         drop=tuple(drop),
     )
 

@@ -1,6 +1,7 @@
 """Succession: which aliases a new version takes from those before it, and which of its run are pruned for it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ def claim(
     """
     taken, notes = list(aliases), []
     if goal is not None:
+        full = comparison.meant(goal.metric, metrics)  # else a short name could be one metric here and another there
+        goal = replace(goal, metric=full[0]) if len(full) == 1 else goal
         new = comparison.value({"metrics": {name: metric.value for name, metric in metrics.items()}}, goal.metric)
         decided = {alias: _decide(part, alias, goal, new) for alias in aliases}
         taken = [alias for alias, (better, _) in decided.items() if better]

@@ -4,11 +4,10 @@ import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, disk, documents, history, names, publication, registry, words
+from ckptkit import checkpoint, disk, documents, history, names, publication, registry
 from ckptkit.errors import FormatError
 from ckptkit.record import Event
 from ckptkit.registry import Model
@@ -105,7 +104,13 @@ def missing(model: Model, digests: Mapping[str, str]) -> list[Event]:
         digests: the digest of each version that is to be saved.
     """
     told = [event for event in model.events if event.kind in _LIVES]
-    numbers, bore, out = history.renumbered(told), bearers(told), []
+    numbers, bore = history.renumbered(told), bearers(told)
+    out: list[Event] = []
+
+    def say(kind: str, version: str, **facts: str) -> None:
+        last = max((*told, *out), key=history.order, default=None)
+        out.append(registry.new_event(kind, model.name, version, after=last, **facts))
+
     places: dict[str, list[str]] = {}
     for number, known in model.state.digests.items():
         for digest in known:
@@ -120,10 +125,10 @@ def missing(model: Model, digests: Mapping[str, str]) -> list[Event]:
         if digest not in bore.get(version, {digest}):
             continue
         if not standing:
-            out.append(event_after(told, "saved", model.name, version, digest=digest))
+            say("saved", version, digest=digest)
         was = [*elsewhere, numbers.get(digest, version)][0]
         if was != version:
-            out.append(event_after(told, "renumbered", model.name, version, was=was, digest=digest))
+            say("renumbered", version, was=was, digest=digest)
         places[digest] = [version]
     return out
 
@@ -208,17 +213,18 @@ def settling(here: Model, theirs: Model, at: Mapping[str, str], numbers: Numbers
         numbers: with the digests of those.
     """
     both = _joined(here, theirs.events)
+    last = max(both.events, key=history.order, default=None)
     out = []
     said = {event.digest: version for version, event in theirs.state.deleted.items()}
     said |= {digest: version for version, known in theirs.state.digests.items() for digest in known}
     for digest, version in said.items():
         if digest and digest not in numbers and (new := numbers.of(digest, version)) != version:
-            out.append(event_after(both.events, "renumbered", here.name, new, was=version, digest=digest))
+            out.append(registry.new_event("renumbered", here.name, new, after=last, was=version, digest=digest))
     stay = deleted(both.events).keys() | at.keys()
     for digest, event in deleted(here.events).items():
         if digest not in stay:  # there it is, or it was merged back into a copy of there
             facts = {"digest": digest, "files": event.files, "reason": event.reason}
-            out.append(event_after(both.events, "deleted", here.name, event.version, **facts))
+            out.append(registry.new_event("deleted", here.name, event.version, after=last, **facts))
     both = _joined(both, out)
     saved = {digest for known in both.state.digests.values() for digest in known}
     folders = {version: digest for digest, version in at.items()}
@@ -232,29 +238,6 @@ def _joined(model: Model, events: Iterable[Event]) -> Model:
     known = {event.id: event for event in (*events, *model.events)}
     every = sorted(known.values(), key=history.order)
     return replace(model, events=tuple(every), state=history.state(every))
-
-
-def event_after(told: Iterable[Event], kind: str, model: str, version: str | None, **facts: Any) -> Event:  # noqa: ANN401 - as new_event
-    """An event of this moment; where the clock of another machine went ahead of ours, right after the last one told.
-
-    Args:
-        told: the events that it has to follow.
-        kind: what happens; see ``Event``.
-        model: the registered model.
-        version: the version that it speaks of.
-        facts: further fields of ``Event``.
-    """
-    event = registry.new_event(kind, model, version, **facts)
-    last = max((other.time for other in told), default="")
-    moment = words.moment(last) if event.time <= last else None
-    if moment is None:
-        return event
-    after = moment + timedelta(microseconds=1)
-    return replace(
-        event,
-        id=f"{after:%Y%m%dT%H%M%S}.{after.microsecond:06d}Z-{event.id[-8:]}",
-        time=f"{after:%Y-%m-%dT%H:%M:%S}.{after.microsecond:06d}Z",
-    )
 
 
 def _take_in_drafts(model: Model) -> list[Event]:

@@ -13,8 +13,8 @@ import pytest
 from registries import publish
 
 import ckptkit
-from ckptkit import cli, documents
-from ckptkit.cli import main
+from ckptkit import documents
+from ckptkit.cli import everyday, main
 
 HOME = str(Path(ckptkit.__file__).parents[1])
 VERBS = ("save", "check", "list", "show", "path", "index")
@@ -53,7 +53,7 @@ def is_clean(errors: str) -> bool:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ([], 2, "no verb is given (hint: the verbs are save, check, list, show, path, index; see `ckptkit --help`)"),
+        ([], 2, "no verb is given (hint: the verbs are save, check, list, show, path, alias"),
         (["--root", "x"], 2, "hint: "),
         (["lst"], 2, "'lst'"),
         (["list", "--nonsense"], 2, "--nonsense"),
@@ -195,10 +195,10 @@ def test_an_unexpected_fault_is_one_line(capsys: pytest.CaptureFixture[str], mon
     def fail(_: object) -> None:
         raise RuntimeError("a\nb")
 
-    monkeypatch.setattr(cli, "_list", fail)
+    monkeypatch.setattr(everyday, "_list", fail)
     assert main(["list"]) == 3
     assert is_clean(capsys.readouterr().err)
-    monkeypatch.setattr(cli, "_list", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(everyday, "_list", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     assert main(["list"]) == 130
 
 

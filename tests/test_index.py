@@ -98,24 +98,21 @@ def edit(path: Path, data: bytes = b"edited") -> None:
     path.write_bytes(data)
 
 
+def link(path: Path, target: Path) -> None:
+    path.unlink()
+    path.symlink_to(target)
+
+
 UNEQUAL: dict[str, Callable[[Path, Path], object]] = {
     "a file more": lambda copy, _: edit(copy / "mine.txt"),
     "a folder more": lambda copy, _: (copy / "mine").mkdir(),
     "a file less": lambda copy, _: (copy / "config.yaml").unlink(),
     "another card": lambda copy, _: edit(copy / "README.md"),
-    "a card that is no text": lambda copy, version: (
-        edit(copy / "README.md", b"\xff1"),
-        edit(version / "README.md", b"\xff2"),
-    ),
+    "a card that is no text": lambda copy, _: edit(copy / "README.md", b"\xff"),
     "other weights": lambda copy, _: edit(copy / "model.safetensors"),
     "other weights in the version": lambda _, version: edit(version / "model.safetensors"),
     "no weights in the version": lambda _, version: (version / "model.safetensors").unlink(),
-    "a file more in both": lambda copy, version: (edit(copy / "mine.txt"), edit(version / "mine.txt", b"other")),
-    "a link": lambda copy, version: (
-        edit(copy / "config.yaml"),
-        (copy / "config.yaml").unlink(),
-        (copy / "config.yaml").symlink_to(version / "config.yaml"),
-    ),
+    "a link": lambda copy, version: link(copy / "config.yaml", version / "config.yaml"),
     "other sums": lambda copy, _: edit(copy / "SHA256SUMS"),
     "no sums": lambda copy, _: (copy / "SHA256SUMS").unlink(),
 }
@@ -128,6 +125,14 @@ def test_what_does_not_equal_a_version_is_left_alone(root: Path, copy: Path, cha
     assert "penguins/@old" not in index(root).links
     assert not copy.is_symlink()
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "README.md"])
+def test_what_is_not_sealed_has_to_be_equal_too(root: Path, copy: Path, name: str) -> None:
+    edit(copy / name, b"\xff1")
+    edit(root / "penguins" / "v0001" / name, b"\xff2")
+    assert index(root).links == {}
+    assert (copy / name).read_bytes() == b"\xff1"
 
 
 def test_a_folder_that_is_no_alias_is_left_alone(root: Path) -> None:

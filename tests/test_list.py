@@ -2,13 +2,18 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from registries import publish
 
+from ckptkit import change, index
+from ckptkit.cli import main
 from ckptkit.errors import CkptkitError, NotFoundError
+from ckptkit.record import Metric, SealedFile
 from ckptkit.verbs.list import METRICS, versions
 from ckptkit.verbs.list import list as list_verb
+from ckptkit.verbs.rename import rename
 
 
 @pytest.fixture
@@ -310,6 +315,190 @@ def test_foreign_folders_and_odd_files_are_passed_over(root: Path) -> None:
     (root / "index.json").unlink()
     (root / "index.json").symlink_to("/dev/zero")
     assert list_verb(root=root) == before
+
+
+def tell(root: Path, kind: str, version: str, **facts: Any) -> str:
+    """An event on a version of the penguins; when it was."""
+    with change.begin(root) as now:
+        event = now.event(kind, "penguins", version, **facts)
+        now.record(event)
+        now.reread("penguins")
+    return event.time
+
+
+@pytest.mark.parametrize(
+    ("where", "numbers"),
+    [
+        ("lr < 1", (1, 2)),
+        ("lr == 1e-3", (1,)),
+        ("1e-3 < optim.lr < 1", (2,)),
+        ("val/loss < 0.5 or who == ada", (2, 3)),
+        ("val/loss == nan", (3,)),
+        ("not val/loss < 0.5 and seed == 42", (1, 3)),
+        ("metric:val/loss > metric:train/loss", (1, 2)),
+        ("tag:purpose == baseline and depth in (2, 3)", (1,)),
+        ("depth == null", (3, 4)),
+        ("alias == champion", (2,)),
+        ("alias == null and version > 1", (3,)),
+        ("version in (v0001, whales/v0001)", (1, 4)),
+        ("stage in (staging, production)", (2, 3)),
+        ("stage != production and size > 0", (1, 2, 4)),
+        ("commit == c3c3c3c and dirty == false and created <= 2026-11-24", (1, 2, 3, 4)),
+        ("message == 'lower learning rate' and parameters > 5", (1, 2, 3, 4)),
+        ("version == 9", ()),
+    ],
+)
+def test_where(root: Path, where: str, numbers: tuple[int, ...]) -> None:
+    tell(root, "alias", "v0002", alias="champion")
+    tell(root, "stage", "v0002", stage="staging")
+    tell(root, "stage", "v0003", stage="production")
+    refs = ("penguins/v0001", "penguins/v0002", "penguins/v0003", "whales/v0001")
+    assert list_verb(root=root, where=where).refs == tuple(refs[number - 1] for number in numbers)
+
+
+def test_where_takes_the_names_of_columns(root: Path) -> None:
+    with pytest.raises(CkptkitError, match="no version here has a column 'lrr'") as caught:
+        list_verb(root=root, where="lrr < 1")
+    assert caught.value.hint == "did you mean optim.lr?"
+    with pytest.raises(CkptkitError, match="'loss' could be val/loss or train/loss"):
+        list_verb(root=root, where="loss < 1")
+    with pytest.raises(CkptkitError, match="at character 4"):
+        list_verb(root=root, where="lr = 1")
+    assert list_verb(root=root, where="lr < 1", tags={"purpose": "baseline"}, sort="-lr").refs[0] == "penguins/v0002"
+    assert list_verb(root=root / "..", where="anything == 1").refs == ()
+
+
+def test_stages(root: Path) -> None:
+    assert "stage" not in list_verb(root=root).columns
+    tell(root, "stage", "v0002", stage="production")
+    table = list_verb(root=root)
+    assert table.columns[:4] == ("version", "aliases", "stage", "created")
+    assert [row[2] for row in table.rows] == [None, "production", None, None]
+    assert "stage" not in list_verb("whales", root=root).columns
+    assert list_verb(root=root, stage="Production").refs == ("penguins/v0002",)
+    assert list_verb(root=root, stage="archived").refs == ()
+    assert list_verb("penguins", root=root, stage="none").refs == ("penguins/v0001", "penguins/v0003")
+    with pytest.raises(CkptkitError, match="'prod' is no stage") as caught:
+        list_verb(root=root, stage="prod")
+    assert caught.value.hint == "stages are none, staging, production, archived"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Two interleaved runs, one version of a run that cannot be read, and the second run's of another model."""
+    for run, loss in (("a", 0.5), ("a", 0.25), ("b", 0.3), ("a", "NaN"), ("b", 0.1), ("b", 0.2)):
+        publish(tmp_path, metrics={"loss": loss}, run__id=run)
+    publish(tmp_path, "whales", metrics={"loss": 0.4}, run__id="b")
+    truncate(tmp_path / "penguins" / "v0006" / "lineage.json")
+    (tmp_path / "index.json").unlink()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("sort", "rows"),
+    [
+        (None, ("4 a 1 2 4", "5 b 3 5", "6 None 6", "1 b 1")),
+        ("loss", ("5 b 3 5", "2 a 1 2 4", "1 b 1", "6 None 6")),
+        ("-loss", ("1 a 1 2 4", "1 b 1", "3 b 3 5", "6 None 6")),
+    ],
+)
+def test_a_row_for_each_run(runs: Path, sort: str | None, rows: tuple[str, ...]) -> None:
+    table = list_verb(root=runs, sort=sort, runs=True, columns=["loss"])
+    assert table.columns == ("version", "run", "versions", "loss")
+    assert tuple(" ".join([row[0][-1], str(row[1]), *(each[-1] for each in row[2])]) for row in table.rows) == rows
+    assert table.refs == tuple(row[0] for row in table.rows)
+    assert list_verb(root=runs, sort=sort, runs=True, columns=["run", "versions", "loss"]) == table
+
+
+def test_runs_of_what_is_asked_for(runs: Path) -> None:
+    table = list_verb("penguins", root=runs, runs=True, sort="loss", where="loss > 0.2")
+    assert [row[:3] for row in table.rows] == [
+        ("penguins/v0002", "a", ("v0001", "v0002")),
+        ("penguins/v0003", "b", ("v0003",)),
+    ]
+    assert table.columns == ("version", "run", "versions", "aliases", "created", "seed", "loss", "size", "message")
+    assert table.spare == ("aliases",)
+
+
+def test_the_numbers_of_a_run_are_in_order(tmp_path: Path) -> None:
+    for loss in (3, 1, 2):
+        publish(tmp_path, metrics={"loss": loss}, run__id="a")
+    (tmp_path / "penguins" / "v0003").rename(tmp_path / "penguins" / "v10000")
+    assert list_verb(root=tmp_path, runs=True, sort="loss").rows[0][2] == ("v0001", "v0002", "v10000")
+
+
+def test_what_was_pruned_and_what_was_measured_later(root: Path) -> None:
+    publish(root, files={"model.bin": b"weights", "optimizer.bin": b"state"})
+    for version, paths in (("v0001", ["model.safetensors"]), ("v0004", ["optimizer.bin"])):
+        files = tuple(SealedFile(path=path, bytes=None, sha256="a" * 64) for path in paths)
+        tell(root, "pruned", version, files=files)
+    tell(root, "evaluated", "v0002", metrics={"f1": Metric(value=0.9), "val/loss": Metric(value=0.125, split="val")})
+    table = list_verb("penguins", root=root, columns=["size", "f1", "val/loss"], sort="f1")
+    assert table.rows == (
+        ("penguins/v0002", 11, 0.9, 0.125),
+        ("penguins/v0001", 0, None, 0.5),
+        ("penguins/v0003", 11, None, "NaN"),
+        ("penguins/v0004", 12, None, None),
+    )
+    assert table.pruned == {"penguins/v0001": ["model.safetensors"], "penguins/v0004": ["optimizer.bin"]}
+    assert table.evaluated == {"penguins/v0002": ["f1", "val/loss"]}
+    assert list_verb(root=root, where="f1 > 0.5 and val/loss < 0.2").refs == ("penguins/v0002",)
+
+
+def test_as_of_a_time(root: Path) -> None:
+    first = tell(root, "alias", "v0001", alias="champion")
+    second = tell(root, "stage", "v0002", stage="production")
+    tell(root, "alias", "v0002", alias="champion")
+    tell(root, "evaluated", "v0002", metrics={"f1": Metric(value=0.9)})
+    publish(root, metrics={"auc": 0.5})
+    assert (len(list_verb("penguins", root=root).refs), len(list_verb("penguins", root=root, at=first).refs)) == (4, 3)
+    for time, stage, aliases in ((first, None, ("champion",)), (second, "production", ("champion",))):
+        table = list_verb("penguins", root=root, at=time, columns=["stage", "alias"])
+        assert table.rows[:2] == (("penguins/v0001", None, aliases), ("penguins/v0002", stage, ()))
+    assert list_verb(root=root, at=second, stage="production").refs == ("penguins/v0002",)
+    with pytest.raises(CkptkitError, match="no version here has a column 'f1'"):
+        list_verb(root=root, at=second, columns=["f1"])
+    assert list_verb(root=root, at="2020-01-01").rows == ()
+    with pytest.raises(CkptkitError, match="'yesterday' is no time"):
+        list_verb(root=root, at="yesterday")
+
+
+def test_what_was_there_then_and_is_not_now_is_told(root: Path) -> None:
+    time = tell(root, "alias", "v0002", alias="champion")
+    tell(root, "deleted", "v0001")
+    shutil.rmtree(root / "penguins" / "v0001")
+    shutil.rmtree(root / "penguins" / "v0002")
+    index.write(root, index.build(root))
+    assert list_verb("penguins", root=root).refs == ("penguins/v0003",)
+    table = list_verb("penguins", root=root, at=time, columns=["alias", "val/loss"])
+    assert table.rows == (
+        ("penguins/v0001", (), None),
+        ("penguins/v0002", ("champion",), None),
+        ("penguins/v0003", (), "NaN"),
+    )
+    assert table.unreadable == dict.fromkeys(("penguins/v0001", "penguins/v0002"), "it is not there any more")
+
+
+def test_the_new_name_of_a_model_is_told(root: Path) -> None:
+    rename("penguins", "emperors", root=root)
+    assert len(list_verb("emperors", root=root).refs) == 3
+    with pytest.raises(NotFoundError, match="'penguins' has no version") as caught:
+        list_verb("penguins", root=root)
+    assert caught.value.hint == "it is called emperors now"
+
+
+def test_on_the_command_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    time = tell(root, "stage", "v0002", stage="production")
+    tell(root, "stage", "v0001", stage="staging")
+    options = ["--where", "lr < 1", "--stage", "production", "--runs", "--at", time, "--sort", "-lr", "--json"]
+    assert main(["list", "penguins", "--root", str(root), "--columns", "stage", *options]) == 0
+    run = list_verb(root=root, columns=["run"]).rows[0][1]
+    assert json.loads(capsys.readouterr().out)["versions"] == [
+        {"version": "penguins/v0002", "run": run, "versions": ["v0002"], "stage": "production"}
+    ]
+    assert main(["list", "--root", str(root), "--where", "lr = 1"]) == 2
+    words = "ckptkit: the condition cannot be read at character 4: '=' (hint: write == for equal)\n"
+    assert capsys.readouterr().err == words
 
 
 def truncate(path: Path) -> None:

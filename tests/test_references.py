@@ -16,7 +16,6 @@ def root(tmp_path: Path) -> Path:
     publish(root, aliases=["champion", "7"])
     publish(root)
     publish(root, "whales", message="another model")
-    (root / "penguins" / "@champion").symlink_to("v0002")
     return root
 
 

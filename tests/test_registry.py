@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ckptkit import checkpoint, index, index_file, overview, publication, references, registry, roots
+from ckptkit import checkpoint, index, index_file, overview, references, registry, roots
 from ckptkit.errors import CkptkitError
 from ckptkit.verbs.check import check
 from ckptkit.verbs.index import index as rebuild
@@ -112,40 +112,6 @@ def test_a_model_may_lie_on_another_disk(tmp_path: Path, weights: Path) -> None:
         assert [finding.code for finding in check(tmp_path / "runs", select=["CK1", "CK9"]).findings] == []
 
 
-def test_a_folder_without_an_event_is_taken_in_once_if_it_verifies(tmp_path: Path, weights: Path) -> None:
-    root = tmp_path / "runs"
-    save(root, weights)
-    shutil.copytree(root / "m" / "v0001", root / "m" / "v0005")
-    shutil.copytree(root / "m" / "v0001", root / "m" / "v0006")
-    (root / "m" / "v0006" / "w.bin").chmod(0o600)
-    (root / "m" / "v0006" / "w.bin").write_bytes(b"changed")
-    assert save(root, weights).ref == "m/v0007"
-    assert save(root, weights).ref == "m/v0008"
-    model = registry.read_model(root / "m")
-    assert [event.version for event in model.events] == ["v0001", "v0005", "v0007", "v0008"]
-
-
-def test_what_does_not_verify_is_not_read_at_every_save(tmp_path: Path, weights: Path) -> None:
-    root = tmp_path / "runs"
-    save(root, weights)
-    good, bad = root / "m" / "v0001", root / "m" / "v0005"
-    shutil.copytree(good, bad)
-    (bad / "w.bin").chmod(0o600)
-    (bad / "w.bin").write_bytes(b"damaged")
-
-    assert publication.verified(root / "m", ["v0005"]) == {}
-    known = json.loads((root / registry.HOME / "refused.json").read_bytes())
-    assert list(known) == ["m/v0005"]
-    (bad / "w.bin").chmod(0o600)
-    assert publication.verified(root / "m", ["v0005"]) == {}
-    assert json.loads((root / registry.HOME / "refused.json").read_bytes()) != known
-    with os.fdopen(os.open(bad / "w.bin", os.O_WRONLY), "wb") as file:
-        file.write(b"weights")
-    assert publication.verified(root / "m", ["v0005"]) == {"v0005": registry.digest_of(bad)}
-    assert save(root, weights).ref == "m/v0006"
-    assert "v0005" in registry.read_model(root / "m").saved
-
-
 LOCKLESS = """
 import fcntl, os
 def refuse(*_):
@@ -161,8 +127,8 @@ def save_in_parallel(root: Path, weights: Path, before: str = "") -> registry.Mo
     assert [worker.returncode for worker in workers] == [0] * 5
     model = registry.read_model(root / "m")
     assert list(model.versions) == [f"v{number:04d}" for number in range(1, 21)]
-    assert sorted(model.saved) == list(model.versions)
-    for version, event in model.saved.items():
+    assert sorted(model.state.saved) == list(model.versions)
+    for version, event in model.state.saved.items():
         assert event.digest == registry.digest_of(root / "m" / version)
     assert not [name for name in os.listdir(root / "m" / "history") if name.startswith(".")]
     assert not [name for name in os.listdir(root / registry.HOME) if name.startswith("stage-")]
@@ -248,9 +214,9 @@ def test_an_alias_outlives_a_death_after_publication(tmp_path: Path, weights: Pa
     assert "CK902" in {finding.code for finding in check(root).findings}
     assert save(root, weights).ref == "m/v0003"
     model = registry.read_model(root / "m")
-    assert sorted(model.saved) == ["v0001", "v0002", "v0003"]
-    assert model.aliases == {"best": "v0002", "newest": "v0002"}
-    assert len(model.alias_heads("best")) == 1
+    assert sorted(model.state.saved) == ["v0001", "v0002", "v0003"]
+    assert model.state.aliases == {"best": "v0002", "newest": "v0002"}
+    assert len(model.state.heads["@best"]) == 1
     assert check(root, select=["CK9"]).findings == ()
     assert not [name for name in os.listdir(root / "m" / "history") if name.startswith(".")]
 
@@ -288,7 +254,7 @@ def test_once_published_a_refusing_disk_is_a_warning(
     monkeypatch.undo()
     assert index.load(root) == index.build(root)
     assert rebuild(root).taken_in == ("m/v0001",)
-    assert registry.read_model(root / "m").aliases == {"best": "v0001"}
+    assert registry.read_model(root / "m").state.aliases == {"best": "v0001"}
     assert check(root, select=["CK9"]).findings == ()
 
 
@@ -343,8 +309,12 @@ def test_default_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "words", "hint"),
     [
-        ('rot = "x"', "'rot' in [tool.ckptkit] of ", "did you mean root? known are check and root"),
-        ("folder = 1", "'folder' in [tool.ckptkit] of ", "known are check and root"),
+        (
+            'rot = "x"',
+            "'rot' in [tool.ckptkit] of ",
+            "did you mean root? known are check and links and metrics and root",
+        ),
+        ("folder = 1", "'folder' in [tool.ckptkit] of ", "known are check and links and metrics and root"),
         (
             "check.sleect = []",
             "'sleect' in [tool.ckptkit.check] of ",

@@ -5,11 +5,17 @@ from pathlib import Path
 import pytest
 from registries import publish
 
+from ckptkit.capture.metrics import read
 from ckptkit.checkpoint import Unreadable
+from ckptkit.documents import dump_json
 from ckptkit.errors import CkptkitError, NotFoundError
-from ckptkit.record import Lineage
-from ckptkit.registry import read_model
+from ckptkit.record import Event, Lineage
+from ckptkit.references import find
+from ckptkit.registry import new_event, read_model
+from ckptkit.verbs.describe import describe
+from ckptkit.verbs.prune import prune
 from ckptkit.verbs.show import show
+from ckptkit.verbs.stage import stage
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def test_what_is_shown(
     assert shown.version.path == version
     assert shown.asked == ref
     assert shown.aliases == ("best", "champion")
-    assert shown.saved == read_model(root / "penguins").saved["v0002"].time
+    assert shown.saved == read_model(root / "penguins").state.saved["v0002"].time
     assert isinstance(shown.lineage, Lineage)
     assert shown.lineage.version == "v0002"
     assert shown.damage is None
@@ -144,3 +150,40 @@ def test_what_names_nothing_is_not_found(root: Path) -> None:
         show("seals", root=root)
     with pytest.raises(NotFoundError, match="no registry at"):
         show("penguins", root=root / "nowhere")
+
+
+def measured(root: Path, version: str, metrics: dict[str, float]) -> Event:
+    digest = find(f"penguins/{version}", root=root, cwd=root).version.digest
+    event = new_event("evaluated", "penguins", version, digest=digest, metrics=read(metrics))
+    (root / "penguins" / "history" / f"{event.id}.json").write_bytes(dump_json(event.to_dict()))
+    return event
+
+
+def test_what_the_history_says_of_it(root: Path) -> None:
+    nothing = show("penguins/2", root=root)
+    assert (nothing.stage, nothing.text, nothing.evaluations, nothing.pruned) == (None, None, (), ())
+    stage("penguins/2", "production", root=root)
+    describe("penguins/2", "the one", root=root)
+    describe("penguins", "all of them", root=root)
+    events = measured(root, "v0002", {"accuracy": 0.5}), measured(root, "v0002", {"accuracy": 0.75})
+    measured(root, "v0001", {"accuracy": 0.25})
+    shown = show("penguins/2", root=root)
+    assert (shown.stage, shown.text, shown.evaluations) == ("production", "the one", events)
+    assert shown.damage is None
+    then = show("penguins@champion", at=events[0].time, root=root)
+    assert (then.stage, then.text, then.evaluations) == ("production", "the one", events[:1])
+    assert shown.saved is not None
+    then = show("penguins@latest", at=shown.saved, root=root)
+    assert (then.version.ref, then.stage, then.text, then.evaluations) == ("penguins/v0002", None, None, ())
+    with pytest.raises(CkptkitError, match="is no time"):
+        show("penguins", at="soon", root=root)
+
+
+def test_pruned_files_are_told_until_they_are_back(root: Path, version: Path) -> None:
+    data = (version / "model.safetensors").read_bytes()
+    prune("penguins", keep_last=1, keep_aliased=False, force=True, root=root)
+    assert show("penguins/1", root=root).pruned == ("model.safetensors",)
+    assert show("penguins/1", root=root).damage is None
+    assert show("penguins/2", root=root).pruned == ()
+    (version.parent / "v0001" / "model.safetensors").write_bytes(data)
+    assert show("penguins/1", root=root).pruned == ()

@@ -17,6 +17,7 @@ from ckptkit.cli.shared import (
     pairs,
     to_json,
     verb,
+    warn,
     width,
 )
 from ckptkit.errors import CkptkitError
@@ -78,11 +79,11 @@ def _save(options: argparse.Namespace) -> tuple[int, str]:
     with Bar() as bar:
         saved = save(request, progress=bar, expect=bar.expect)
     version, shown = saved.version, os.path.relpath(saved.version.path)
-    for words in saved.warnings:
-        fail(f"warning: {words}", FINE)
+    for words in saved.notes:
+        fail(words, FINE)
+    warn(saved.warnings)
     if not options.json:
-        lines = [f"{version.ref}  {shown}  {version.digest}", *(f"  {words}" for words in saved.notes)]
-        return FINE, "".join(f"{inert(line)}\n" for line in lines)
+        return FINE, f"{inert(f'{version.ref}  {shown}  {version.digest}')}\n"
     facts = {"ref": version.ref, "path": shown, "digest": version.digest}
     said = {"notes": list(saved.notes), "warnings": list(saved.warnings)}
     return FINE, to_json({"schema": "ckptkit/saved/1", **facts, **said})
@@ -159,7 +160,13 @@ def _path(options: argparse.Namespace) -> tuple[int, str]:
 
     with Bar() as bar:
         found = path(
-            options.ref, options.file, root=options.root, verify=options.verify, progress=bar, expect=bar.expect
+            options.ref,
+            options.file,
+            root=options.root,
+            at=options.at,
+            verify=options.verify,
+            progress=bar,
+            expect=bar.expect,
         )
     return FINE, f"{found}\n"
 

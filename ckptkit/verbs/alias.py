@@ -156,7 +156,7 @@ def _others(part: Any) -> str:  # noqa: ANN401 - JSON
 def _target(root: Path, known: Any, model: str, ref: str, cwd: Path) -> str:  # noqa: ANN401 - JSON
     """The number of the version of ``model`` that a reference names."""
     found = references.resolve(root, known, ref, cwd=cwd, model=model, exact=True)
-    if found.path.parent.resolve() != (root / model).resolve():
+    if found.path.parent.name != model:
         raise CkptkitError(f"{ref} is a version of {found.path.parent.name}, not of {model}", f"name one of {model}'s")
     return found.path.name
 

@@ -49,14 +49,12 @@ def describe(
     after = _usable(text, process.project(cwd))
     with change.begin(home) as now:
         then = now.index if at is None else index.load(home, roots.moment(at))
-        version = references.resolve(home, then, ref, cwd=cwd)
+        version = references.resolve(home, then, ref, cwd=cwd, exact=ref not in then["models"])
         model = version.path.parent.name
-        if version.path.parent.resolve() != (home / model).resolve():
-            raise CkptkitError(f"{ref} lies outside the registry {home}", "name its registry with --root DIR")
         name = None if ref == model else version.path.name
         part = now.index["models"][model]
         before = part["texts"].get(name or "")
-        event = now.event("described", model, name, text=after, reason=None if reason is None else redact.text(reason))
+        event = now.event("described", model, name, text=after, reason=reason)
         if before != after or len(part["heads"].get(history.chain(event), ())) > 1:
             now.record(event)
     return Described(ref=version.ref if name else model, before=before, after=after, warnings=tuple(now.warnings))

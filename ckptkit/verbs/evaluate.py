@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import change, checkpoint, disk, hashing, index, redact, references, registry, roots
+from ckptkit import change, checkpoint, disk, hashing, index, references, registry, roots
 from ckptkit.capture import config, datasets, observation
 from ckptkit.capture import metrics as results
 from ckptkit.capture.intake import Guard, Request
@@ -63,18 +63,19 @@ def evaluate(
     home, cwd = roots.default_root(root, Path.cwd()), Path.cwd()
     given = _metrics(metrics, metrics_file)
     known = index.load(home)
-    version = _version(home, known if at is None else index.load(home, roots.moment(at)), ref, cwd)
+    then = known if at is None else index.load(home, roots.moment(at))
+    version = references.resolve(home, then, ref, cwd=cwd, exact=True)
     model, name = version.path.parent.name, version.path.name
     facts = _observe(version.path, data or {}, home, cwd, progress)
-    why = None if reason is None else redact.text(reason)
     with change.begin(home, known) as now:
         row = index.entry(now.index, model)["versions"].get(name)
         if row is None or row["digest"] != version.digest:
             raise CkptkitError(f"{version.ref} is another one by now, or gone", "see `ckptkit list`, then say it again")
-        event = now.event("evaluated", model, name, metrics=given, reason=why, **facts)
+        event = now.event("evaluated", model, name, metrics=given, reason=reason, **facts)
         now.record(event)
         now.reread(model)
-        now.warnings += _write_card(version, registry.read_model(version.path.parent).state.evaluations.get(name, (event,)))
+        evaluated = registry.read_model(version.path.parent).state.evaluations
+        now.warnings += _write_card(version, evaluated.get(name, (event,)))
     return Evaluated(version=version, event=event, warnings=tuple(now.warnings))
 
 
@@ -83,13 +84,6 @@ def _metrics(given: Mapping[str, Any], file: Path | None) -> dict[str, Metric]:
     found |= results.read(given)
     if not found:
         raise CkptkitError("there is no metric to add", "write --metric accuracy=0.98, or name a file with --metrics")
-    return found
-
-
-def _version(home: Path, known: Mapping[str, Any], ref: str, cwd: Path) -> Version:
-    found = references.resolve(home, known, ref, cwd=cwd, exact=True)
-    if found.path.parent.resolve() != (home / found.path.parent.name).resolve():
-        raise CkptkitError(f"{ref} lies outside the registry {home}", "name its registry with --root DIR")
     return found
 
 

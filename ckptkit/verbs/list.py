@@ -6,11 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ckptkit import checkpoint, comparison, expression, index, names, registry, roots
 from ckptkit.errors import CkptkitError, NotFoundError
-from ckptkit.record import Stage
 
 METRICS = 6
 """Most metrics that are shown when no columns are asked for."""
@@ -38,13 +37,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """A version; ``together`` are the versions of its run, where it stands for them."""
+    """A version; ``together`` are the versions that it stands for: itself, or those of its run."""
 
     ref: str
     aliases: tuple[str, ...]
     stage: str | None
     summary: Mapping[str, Any]
-    together: tuple[str, ...] = ()
+    together: tuple[str, ...]
 
 
 _Value = Callable[[_Line], Any]
@@ -96,7 +95,7 @@ def list(
         lines = _sorted(lines, sort, _column(everything, sort.removeprefix("-")))
     if runs:
         lines = _runs(lines) if sort is not None else _runs(lines[::-1])[::-1]
-        chosen = {"version": chosen["version"], "run": _OWN["run"], "versions": lambda line: line.together} | chosen
+        chosen = {name: _OWN[name] for name in ("version", "run", "versions")} | chosen
     rows = tuple(tuple(value(line) for value in chosen.values()) for line in lines)
     return Table(
         columns=tuple(chosen),
@@ -147,12 +146,13 @@ def _lines(root: Path, model: str | None, at: str | None = None) -> Iterator[_Li
         if at is not None:
             gone = {version: row for version, row in part["gone"].items() if not row["deleted"]}  # by then
             rows |= {version: row | {"unreadable": "it is not there any more"} for version, row in gone.items()}
-        for version in sorted(rows, key=lambda version: names.folder_number(version) or 0):
+        for version in sorted(rows, key=_number):
             yield _Line(
                 ref=f"{name}/{version}",
                 aliases=tuple(aliases.get(version, ())),
                 stage=part["stages"].get(version),
                 summary=rows[version],
+                together=(version,),
             )
 
 
@@ -164,34 +164,29 @@ def _tests(
     if tags:
         tests.append(lambda line: tags.items() <= line.summary.get("tags", {}).items())
     if stage is not None:
-        wanted = stage.lower()
-        if wanted not in get_args(Stage):
-            raise CkptkitError(f"{stage!r} is no stage", f"one of {', '.join(get_args(Stage))}")
+        wanted = names.require_stage(stage)
         tests.append(lambda line: (line.stage or "none") == wanted)
     if where is not None:
         asked = expression.parse(where)
-        values = {name: _numbered if name == "version" else _column(lines, name) for name in asked.names}
+        values = {name: _CALLED.get(name) or _column(lines, name) for name in asked.names}
         tests.append(lambda line: asked.holds(lambda name: values[name](line)))
     return tests
-
-
-def _numbered(line: _Line) -> tuple[str, str, int | None]:
-    """All that a version may be called in a condition."""
-    version = line.ref.rpartition("/")[2]
-    return line.ref, version, names.folder_number(version)
 
 
 def _runs(lines: Iterable[_Line]) -> builtins.list[_Line]:
     """Of each run of a model the first line, with all of its versions; one without a run stands alone."""
     runs: dict[tuple[str, ...], builtins.list[_Line]] = {}
     for line in lines:
-        (model, _, version), run = line.ref.partition("/"), line.summary.get("run")
-        runs.setdefault((model, "", version) if run is None else (model, run), []).append(line)
-    every = {key: [line.ref.rpartition("/")[2] for line in of_run] for key, of_run in runs.items()}
+        model, run = line.ref.partition("/")[0], line.summary.get("run")
+        runs.setdefault((model, "", *line.together) if run is None else (model, run), []).append(line)
     return [
-        replace(of_run[0], together=tuple(sorted(every[key], key=lambda version: names.folder_number(version) or 0)))
-        for key, of_run in runs.items()
+        replace(first, together=tuple(sorted((line.together[0] for line in (first, *others)), key=_number)))
+        for first, *others in runs.values()
     ]
+
+
+def _number(version: str) -> int:
+    return names.folder_number(version) or 0
 
 
 def _stated(key: str) -> _Value:
@@ -204,6 +199,7 @@ def _held(part: str, key: str) -> _Value:
 
 _OWN: Mapping[str, _Value] = {
     "version": lambda line: line.ref,
+    "versions": lambda line: line.together,
     "alias": lambda line: line.aliases,
     "aliases": lambda line: line.aliases,
     "stage": lambda line: line.stage,
@@ -219,6 +215,7 @@ def _is_bare(row: Mapping[str, Any]) -> bool:
     return bool(pruned and files) and all(path in pruned or checkpoint.is_record(path) for path in files)
 
 
+_CALLED: Mapping[str, _Value] = {"version": lambda line: (line.ref, *line.together, *map(_number, line.together))}
 _PARTS = {"metric": "metrics", "config": "config", "tag": "tags"}
 _SEPARATORS = {"metrics": "/", "config": ".", "tags": "/"}
 

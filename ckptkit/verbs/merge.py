@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -229,7 +228,7 @@ def _stage(work: _Work, place: Path, done: Merged, progress: hashing.Progress | 
     """Copy what is missing of a model into the private folder ``place``; what does not verify is left out."""
     for offer in work.offers:
         try:
-            _copy(work.theirs.path / offer.version, place / offer.version, offer.files, progress)
+            publication.copy(work.theirs.path / offer.version, place / offer.version, offer.files, progress)
         except CkptkitError as error:
             shutil.rmtree(place / offer.version, ignore_errors=True)
             done.refused[f"{work.theirs.name}/{offer.version}"] = error.message
@@ -238,24 +237,6 @@ def _stage(work: _Work, place: Path, done: Merged, progress: hashing.Progress | 
         if not os.path.lexists(work.folder / registry.HISTORY / name):
             data = disk.read_regular(work.theirs.path / registry.HISTORY / name)
             disk.write_new(place / registry.HISTORY / name, data)
-
-
-def _copy(source: Path, target: Path, files: Mapping[str, str | None], progress: hashing.Progress | None) -> None:
-    """Copy files of a version, sealed as they are.
-
-    Raises:
-        CkptkitError: one cannot be read, or is not what SHA256SUMS lists.
-    """
-    for path, sha256 in files.items():
-        place = target / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        found, _ = hashing.copy_sha256(source / path, place, progress=progress)
-        if sha256 is not None:
-            if found != sha256:
-                raise FormatError(f"{path} is not as it was saved")
-            place.chmod(stat.S_IMODE(place.stat().st_mode) & 0o444)
-    for folder, _, _ in os.walk(target):
-        disk.sync_folder(Path(folder))
 
 
 def _unite(now: change.Change, work: _Work, place: Path, done: Merged) -> None:

@@ -21,6 +21,7 @@ def path(
     file: str | None = None,
     *,
     root: str | os.PathLike[str] | None = None,
+    at: str | None = None,
     verify: bool = True,
     progress: hashing.Progress | None = None,
     expect: hashing.Progress | None = None,
@@ -35,6 +36,7 @@ def path(
         ref: a reference such as ``penguins@champion``.
         file: a path in the version; None for the whole version, which then may hold no file beyond those listed.
         root: the registry root; see ``roots.default_root``.
+        at: the reference is read as of this time.
         verify: whether to look at the bytes at all.
         progress: called with the number of bytes hashed since the last call.
         expect: called with the number of bytes that will be hashed.
@@ -44,7 +46,8 @@ def path(
         NotFoundError: it names nothing, there is no such registry, or a file is missing.
         DamagedError: a file is not as it was saved, or is none of those that were.
     """
-    found = references.find(ref, root=roots.default_root(root, Path.cwd()), cwd=Path.cwd())
+    then = None if at is None else roots.moment(at)
+    found = references.find(ref, root=roots.default_root(root, Path.cwd()), cwd=Path.cwd(), at=then)
     version = found.version
     name = _inside(file) if file is not None else None
     place = version.path / name if name else version.path

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ckptkit import change, names, references, registry, roots, transaction
+from ckptkit import change, index, names, references, registry, roots, transaction
 from ckptkit.change import Change
 from ckptkit.errors import CkptkitError, NotFoundError
 
@@ -70,12 +70,13 @@ def _was_called(now: Change, name: str, to: str) -> bool:
 
 def _renumber(now: Change, ref: str, to: str, reason: str | None, cwd: Path) -> tuple[str, str]:
     found = references.resolve(now.root, now.index, ref, cwd=cwd, exact=True)
-    model, was = _model(now, found), found.path.name
+    model, was = found.path.parent.name, found.path.name
     number = names.version_number(to)
     if number is None:
         raise CkptkitError(f"{to!r} is no number of a version", "give one such as 7 or v0007")
     version = names.version_name(number)
-    if now.index["models"][model]["versions"][was]["event"] is None:
+    row = index.entry(now.index, model)["versions"].get(was)
+    if row is None or row["event"] is None:
         raise CkptkitError(f"no event says that {model}/{was} was saved", f"see `ckptkit check {found.path}`")
     read = registry.read_model(now.root / model)
     if version in {*read.versions, *(name for event in read.events for name in (event.version, event.was))}:
@@ -85,11 +86,3 @@ def _renumber(now: Change, ref: str, to: str, reason: str | None, cwd: Path) -> 
         )
     transaction.carry_out(now, now.event("renumbered", model, version, was=was, digest=found.digest, reason=reason))
     return f"{model}/{was}", f"{model}/{version}"
-
-
-def _model(now: Change, found: registry.Version) -> str:
-    """The model of a version that was named, which may have been by a path."""
-    for name, part in now.index["models"].items():
-        if found.path.name in part["versions"] and (now.root / name).samefile(found.path.parent):
-            return str(name)
-    raise CkptkitError(f"{found.path} is not in the registry {now.root}", "name its root with --root DIR")

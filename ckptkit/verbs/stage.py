@@ -3,13 +3,10 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
-from ckptkit import change, index, references, roots
+from ckptkit import change, index, names, references, roots
 from ckptkit.errors import CkptkitError
-from ckptkit.record import Stage
 
-STAGES: tuple[str, ...] = get_args(Stage)
 _ACTIVE = ("staging", "production")
 
 
@@ -19,17 +16,6 @@ class Staged:
 
     moves: dict[str, tuple[str, str]]
     warnings: tuple[str, ...]
-
-
-def require_stage(name: str) -> str:
-    """The stage of that name, written in any case.
-
-    Raises:
-        CkptkitError: there is none.
-    """
-    if name.lower() not in STAGES:
-        raise CkptkitError(f"{name!r} is no stage", f"one of {', '.join(STAGES)}")
-    return name.lower()
 
 
 def stage(
@@ -58,7 +44,7 @@ def stage(
         CkptkitError: there is no such stage, or existing versions cannot be archived for it.
         NotFoundError: the reference names nothing.
     """
-    wanted = require_stage(to)
+    wanted = names.require_stage(to)
     if archive_existing and wanted not in _ACTIVE:
         raise CkptkitError(
             f"existing versions are not archived for {wanted}", "leave out --archive-existing, or name production"
@@ -68,8 +54,6 @@ def stage(
         then = now.index if at is None else index.load(home, roots.moment(at))
         version = references.resolve(home, then, ref, cwd=cwd, exact=True)
         model, name = version.path.parent.name, version.path.name
-        if version.path.parent.resolve() != (home / model).resolve():
-            raise CkptkitError(f"{ref} lies outside the registry {home}", "name its registry with --root DIR")
         stages = now.index["models"][model]["stages"]
         others = [other for other in stages if archive_existing and stages[other] == wanted and other != name]
         moves = {name: wanted} | dict.fromkeys(others, "archived")

@@ -14,7 +14,7 @@ from ckptkit.verbs.check import check
 from ckptkit.verbs.index import index as rebuild
 
 PROCESSES = 16
-SAVES = 25 if os.environ.get("CKPTKIT_ALL_FAULTS") else 8
+SAVES = 25 if os.environ.get("CKPTKIT_ALL_FAULTS") else 5
 
 SAVING = """
 import sys
