@@ -74,7 +74,7 @@ def state(events: Sequence[Event], until: str | None = None) -> State:
         pruned=pruned,
         heads=heads,
         last=max((_highest(event) for event in known), default=0),
-        became=next((event.became for event in reversed(known) if event.became), None),
+        became=next((event.became for event in reversed(known) if event.kind == "renamed"), None),
     )
 
 

@@ -89,8 +89,9 @@ def resolve(
     """
     if is_path(ref):
         found = _at_path(cwd / disk.expand(ref))
-        if exact and found.path.parent != disk.real(root / found.path.parent.name):
-            raise CkptkitError(f"{ref} lies outside the registry {root}", "name its registry with --root DIR")
+        is_ours = found.path.parent == disk.real(root / found.path.parent.name) and names.folder_number(found.path.name)
+        if exact and not is_ours:
+            raise CkptkitError(f"{ref} is no version of the registry {root}", "name its registry with --root DIR")
         return found
     if ref.startswith("sha256:"):
         return _by_digest(root, index, ref)

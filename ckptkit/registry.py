@@ -179,7 +179,7 @@ def names_in(folder: Path) -> list[str]:
 def read_event(path: Path) -> Event | Unreadable:
     """One event file, or a draft of one."""
     try:
-        event = Event.from_dict(documents.load_json(disk.read_regular(path, disk.CONFIG_LIMIT)))
+        event = Event.from_dict(documents.load_json(disk.read_regular(path)))
     except FormatError as error:
         return Unreadable(reason=error.message, hint=error.hint, line=error.line, column=error.column)
     if path.name.removeprefix(".") != f"{event.id}.json":

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from ckptkit import comparison, disk, documents, retention, transaction
+from ckptkit import comparison, disk, documents, removal, retention, transaction
 from ckptkit.change import Change
 from ckptkit.comparison import Goal
-from ckptkit.record import Event, Metric, SealedFile
+from ckptkit.record import Metric
 from ckptkit.registry import Version
 from ckptkit.retention import Policy
 
@@ -64,9 +63,10 @@ def relieve(now: Change, version: Version, policy: Policy) -> list[str]:
     try:
         part = now.index["models"][model]
         for old, paths in retention.dropped(part, policy, _of_its_run(part["versions"], saved)).items():
-            event = _pruned(now, part, version, old, paths)
-            if old != saved and event.files:
-                transaction.carry_out(now, event)
+            going = removal.of(now.root, part, model, old, paths)
+            if old != saved and going.files:
+                why = f"not kept when {saved} of the same run was saved"
+                transaction.carry_out(now, now.event("pruned", model, old, files=going.files, reason=why))
                 notes.append(f"the weights of {old} were pruned")
     except Exception as error:  # noqa: BLE001 - after a training nothing is lost to housekeeping
         now.warnings.append(f"earlier versions of this run were not pruned: {disk.reason(error)}")
@@ -78,22 +78,3 @@ def _of_its_run(rows: Any, version: str) -> list[str]:  # noqa: ANN401 - index_f
     run = rows[version]["run"]
     sought = b'"run": %b' % documents.dump_line(run)  # in bytes first: thousands of lines need no parsing
     return [name for name, line in rows.lines() if sought in line and rows[name].get("run") == run]
-
-
-def _pruned(now: Change, part: Mapping[str, Any], version: Version, old: str, paths: Sequence[str]) -> Event:
-    model, saved = version.path.parent, version.path.name
-    known = part["versions"][old]["files"]
-    files = tuple(
-        SealedFile(path=path, bytes=size, sha256=known[path])
-        for path in paths
-        if (size := _size(model / old / path)) is not None
-    )
-    return now.event("pruned", model.name, old, files=files, reason=f"not kept when {saved} of the same run was saved")
-
-
-def _size(path: Path) -> int | None:
-    """The bytes of a file; None where it is not there, as in a git clone."""
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return None

@@ -10,46 +10,18 @@ somebody restored from a backup meanwhile stays.
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from ckptkit import disk, documents, names, registry
 from ckptkit.errors import CkptkitError, FormatError
-from ckptkit.record import Event, SealedFile
+from ckptkit.record import Event
 
 TRASH = "trash"
 _PLAN = "plan.json"
 _VERSION = "version"
 _TOMBSTONE = "tombstone"
 _SEALED = "sealed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Removal:
-    """What goes of a version: the files that its event names, and the bytes that all that goes has on disk.
-
-    ``digest`` is None where it is not known; ``aliases`` and ``stage`` are those that it has.
-    """
-
-    model: str
-    version: str
-    digest: str | None
-    files: tuple[SealedFile, ...]
-    bytes: int
-    aliases: tuple[str, ...]
-    stage: str | None
-
-    @property
-    def ref(self) -> str:
-        """``model/version``."""
-        return f"{self.model}/{self.version}"
-
-    @property
-    def marks(self) -> tuple[str, ...]:
-        """What speaks against removing it: its aliases, and that it is in production."""
-        aliases = tuple(f"@{alias}" for alias in self.aliases)
-        return (*aliases, "production") if self.stage == "production" else aliases
 
 
 class Change(Protocol):
@@ -133,24 +105,6 @@ def recover(root: Path) -> None:
     for trash, why in failed:
         words = f"what a command began there cannot be finished: {disk.reason(why)}"
         raise CkptkitError(f"{trash}: {words}", "free some space, or give yourself the right to write there") from why
-
-
-def freed(paths: Iterable[Path]) -> int:
-    """The bytes that come free when files are removed: those of a file that has several links go with the last.
-
-    Args:
-        paths: the files; what cannot be looked at counts nothing.
-    """
-    links: dict[tuple[int, int], int] = {}
-    total = 0
-    for path in paths:
-        with contextlib.suppress(OSError):
-            status = path.lstat()
-            key = status.st_dev, status.st_ino
-            links[key] = links.get(key, 0) + 1
-            if links[key] == status.st_nlink:
-                total += status.st_size
-    return total
 
 
 def _home(root: Path, event: Event) -> Path:

@@ -100,7 +100,7 @@ def test_what_names_nothing_is_refused(root: Path, ref: str) -> None:
 
 def test_a_version_of_another_registry_is_refused(root: Path) -> None:
     publish(root.parent / "other")
-    with pytest.raises(CkptkitError, match="lies outside the registry"):
+    with pytest.raises(CkptkitError, match="is no version of the registry"):
         describe("./other/penguins/v0001", "text")
     assert describe("./runs/penguins/v0001", "text").ref == "penguins/v0001"
 

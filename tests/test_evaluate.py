@@ -178,7 +178,7 @@ def test_an_event_is_small_and_tells_the_packages_that_matter(root: Path) -> Non
         ({"data": {"test": "runs/penguins/v0001"}}, "lies in the registry root"),
         ({"data": {"a/b": "data"}}, "a/b"),
         ({"ref": "penguins"}, "names a model"),
-        ({"ref": "./copy/penguins/v0001"}, "lies outside the registry"),
+        ({"ref": "./copy/penguins/v0001"}, "is no version of the registry"),
         ({"at": "soon"}, "is no time"),
     ],
 )

@@ -19,7 +19,7 @@ FLOORS = (
     ("succession",),
     ("change",),
     ("takein", "transaction", "publication", "references", "duplicates", "rules", "capture", "templates"),
-    ("index", "retention", "roots"),
+    ("index", "removal", "retention", "roots"),
     ("registry", "index_file", "overview", "expression", "comparison"),
     ("history",),
     ("checkpoint", "model_card"),

@@ -271,18 +271,6 @@ def killed_at_the_trash(root: Path) -> None:
     delete("penguins/2", root=root)
 
 
-def test_bytes_that_come_free(tmp_path: Path) -> None:
-    one, two, three, alone = (tmp_path / name for name in ("1", "2", "3", "4"))
-    one.write_bytes(b"x" * 100)
-    two.hardlink_to(one)
-    three.hardlink_to(one)
-    alone.write_bytes(b"y" * 7)
-    assert transaction.freed([alone]) == 7
-    assert transaction.freed([one, two, alone]) == 7
-    assert transaction.freed([one, two, three, alone]) == 107
-    assert transaction.freed([tmp_path / "nothing"]) == 0
-
-
 def test_events_say_what_was_done(root: Path) -> None:
     version = registry.read_model(root / "penguins").state.saved["v0002"]
     delete("penguins/2", reason="too old", root=root)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ckptkit.transaction import Removal
+from ckptkit.removal import Removal
 from ckptkit.verbs.delete import Deletion
 from ckptkit.verbs.du import ModelWeight, Usage, VersionWeight
 from ckptkit.verbs.prune import Pruning

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import change, checkpoint, disk, index, manifest, names, references, registry, roots, transaction
+from ckptkit import change, checkpoint, disk, index, manifest, names, references, registry, removal, roots, transaction
 from ckptkit.change import Change
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
 from ckptkit.record import Event, SealedFile
-from ckptkit.transaction import Removal
+from ckptkit.removal import Removal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +55,9 @@ def delete(
     home, cwd = roots.default_root(root, Path.cwd()), Path.cwd()
     known = index.load(home)
     plan = _plan(home, known, *_chosen(home, known, ref, cwd, every=every))
-    for removal in plan.removals:
-        if removal.marks and not force:
-            words = f"{removal.ref} is {' '.join(removal.marks)}"
+    for each in plan.removals:
+        if each.marks and not force:
+            words = f"{each.ref} is {' '.join(each.marks)}"
             raise CkptkitError(words, "take that from it first, or add --force")
     if not agree(plan):
         return plan
@@ -69,8 +69,8 @@ def delete(
 
 
 def _delete(now: Change, removals: Iterable[Removal], reason: str | None) -> None:
-    for removal in removals:
-        now.record(*(now.event("alias", removal.model, None, alias=alias, reason=reason) for alias in removal.aliases))
+    for each in removals:
+        now.record(*(now.event("alias", each.model, None, alias=alias, reason=reason) for alias in each.aliases))
     events = (
         now.event("deleted", each.model, each.version, digest=each.digest, files=each.files, reason=reason)
         for each in removals
@@ -129,7 +129,7 @@ def _plan(root: Path, known: Mapping[str, Any], model: str, versions: Collection
         )
         for version in versions
     )
-    return Deletion(removals=removals, freed=transaction.freed(path for each in paths.values() for path in each))
+    return Deletion(removals=removals, freed=removal.freed(path for each in paths.values() for path in each))
 
 
 def _digest(root: Path, model: str, part: Mapping[str, Any], version: str) -> str | None:

@@ -1,17 +1,15 @@
 """The verb ``prune``: the saved files of versions that no policy keeps go; what the versions were stays on record."""
 
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import change, checkpoint, disk, index, manifest, registry, retention, roots, transaction
+from ckptkit import change, index, removal, retention, roots, transaction
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
-from ckptkit.record import Event, SealedFile
+from ckptkit.removal import Removal
 from ckptkit.retention import Policy
-from ckptkit.transaction import Removal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,16 +82,16 @@ def prune(
     plan = _plan(home, known, _models(home, known, model), policy)
     if dry_run or policy.is_empty or not plan.removals:
         return plan
-    for removal in plan.removals:
-        if removal.marks and not force:
-            words = f"{removal.ref} is {' '.join(removal.marks)}"
+    for each in plan.removals:
+        if each.marks and not force:
+            words = f"{each.ref} is {' '.join(each.marks)}"
             raise CkptkitError(words, "keep it with --keep-aliased or --keep-stage production, or add --force")
     if not agree(plan):
         return plan
     with change.begin(home, known) as now:
         still = _plan(home, now.index, _models(home, now.index, model), policy)
-        removals = tuple(removal for removal in plan.removals if removal in still.removals)
-        freed = transaction.freed(_paths(home, removals))
+        removals = tuple(each for each in plan.removals if each in still.removals)
+        freed = removal.freed(_paths(home, removals))
         events = (
             now.event("pruned", each.model, each.version, digest=each.digest, files=each.files, reason=reason)
             for each in removals
@@ -119,14 +117,14 @@ def _plan(root: Path, known: Mapping[str, Any], models: Iterable[str], policy: P
         going = retention.dropped(part, policy)
         for version, paths in going.items():
             try:
-                removals.append(_removal(root, part, model, version, paths))
+                removals.append(removal.of(root, part, model, version, paths))
             except FormatError as error:
                 left[f"{model}/{version}"] = error.message
         kept += [f"{model}/{version}" for version in retention.dropped(part, Policy()) if version not in going]
-    there = tuple(removal for removal in removals if removal.files)
+    there = tuple(each for each in removals if each.files)
     return Pruning(
         removals=there,
-        freed=transaction.freed(_paths(root, there)),
+        freed=removal.freed(_paths(root, there)),
         kept=tuple(kept),
         left=left,
         is_undecided=policy.is_empty,
@@ -142,43 +140,6 @@ def _unfit(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield version, "no event says that it was saved"
 
 
-def _removal(root: Path, part: Mapping[str, Any], model: str, version: str, paths: Iterable[str]) -> Removal:
-    """What goes of a version: of these files those that are here, as they were sealed.
-
-    Raises:
-        FormatError: it cannot be read, or is not the one that was saved.
-    """
-    folder, row = root / model / version, part["versions"][version]
-    saved = registry.read_event(root / model / registry.HISTORY / f"{row['event']}.json")
-    if not isinstance(saved, Event) or saved.digest != registry.digest_of(folder):
-        raise FormatError("is not the one that was saved")
-    sums = manifest.load(disk.read_regular(folder / checkpoint.SUMS))
-    files = tuple(
-        SealedFile(path=path, bytes=size, sha256=sums[path])
-        for path in paths
-        if path in sums and (size := _size(folder, path)) is not None
-    )
-    return Removal(
-        model=model,
-        version=version,
-        digest=saved.digest,
-        files=files,
-        bytes=sum(file.bytes or 0 for file in files),
-        aliases=tuple(alias for alias, target in part["aliases"].items() if target == version),
-        stage=part["stages"].get(version),
-    )
-
-
-def _size(folder: Path, path: str) -> int | None:
-    """The bytes of a file; None where it is not there, as in a git clone, or only by a link that leads elsewhere."""
-    try:
-        status = (folder / path).lstat()
-    except OSError:
-        return None
-    is_here = disk.real((folder / path).parent) == (disk.real(folder) / path).parent
-    return status.st_size if is_here and stat.S_ISREG(status.st_mode) else None
-
-
 def _paths(root: Path, removals: Iterable[Removal]) -> Iterator[Path]:
-    for removal in removals:
-        yield from (root / removal.ref / file.path for file in removal.files)
+    for each in removals:
+        yield from (root / each.ref / file.path for file in each.files)
