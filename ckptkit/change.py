@@ -5,7 +5,6 @@ First what a killed command left is finished, then events are written, and what 
 
 import contextlib
 import os
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ from typing import Any
 from ckptkit import disk, documents, history, index, publication, redact, registry, roots, takein, transaction
 from ckptkit.errors import CkptkitError, NotFoundError
 from ckptkit.record import Event
-
-_DAY = 86_400
 
 
 class Change:
@@ -135,7 +132,8 @@ def begin(root: Path, known: dict[str, Any] | None = None) -> Iterator[Change]:
 
 def _finish(root: Path, sound: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     """Finish what others began; in words, what could not be: that keeps nobody from changing something else."""
-    _sweep(root)
+    for folder in (root, root / registry.HOME):
+        disk.sweep(folder)
     try:
         transaction.recover(root)
         for name, digests in sound.items():
@@ -144,12 +142,3 @@ def _finish(root: Path, sound: Mapping[str, Mapping[str, str]]) -> Iterator[str]
         yield error.message
     except OSError as error:
         yield f"{error.filename or root}: {disk.reason(error)}"
-
-
-def _sweep(root: Path) -> None:
-    """Remove the drafts of derived files that killed commands left."""
-    for name in registry.names_in(root):
-        if name.startswith((f".{registry.INDEX}.", f".{registry.README}.")):
-            with contextlib.suppress(OSError):
-                if (root / name).lstat().st_mtime < time.time() - _DAY:
-                    (root / name).unlink()

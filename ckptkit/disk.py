@@ -3,8 +3,10 @@
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +94,7 @@ def create(path: Path, data: bytes) -> None:
         FileExistsError: the name is taken.
         OSError: the disk is full or refuses.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    draft = draft_of(path)
     write_new(draft, data)
     try:
         try:
@@ -108,8 +110,13 @@ def create(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes, *, by: Path | None = None) -> None:
     """Put ``data`` in place of ``path`` by one rename, synced; unchanged content is left untouched.
+
+    Args:
+        path: what is replaced.
+        data: its new content.
+        by: a folder on the same disk for the draft; beside ``path`` without one.
 
     Raises:
         OSError: the disk is full or refuses; ``path`` is as it was.
@@ -118,7 +125,7 @@ def replace(path: Path, data: bytes) -> None:
         status = path.lstat()
         if stat.S_ISREG(status.st_mode) and status.st_size == len(data) and read_regular(path) == data:
             return
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    draft = draft_of(path if by is None else by / path.name)
     write_new(draft, data)
     try:
         draft.replace(path)
@@ -126,6 +133,30 @@ def replace(path: Path, data: bytes) -> None:
         draft.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}")
+
+
+def draft_of(path: Path) -> Path:
+    """A name beside ``path`` under which it can be made before it gets its own."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def sweep(folder: Path) -> None:
+    """Remove the drafts that dead processes left in a folder."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if _DRAFT.fullmatch(name) and is_old(folder / name):
+                (folder / name).unlink()
+
+
+def is_old(path: Path) -> bool:
+    """Whether nothing changed there for a day, so that no process is still at work on it."""
+    return time.time() - path.lstat().st_mtime > _DAY
+
+
+_DAY = 86_400
 
 
 def sync_file(path: Path) -> None:
@@ -172,7 +203,6 @@ _POLL = 0.01
 
 def _flock(descriptor: int, path: Path, seconds: float) -> bool:
     import fcntl
-    import time
 
     patience = time.monotonic() + seconds
     while True:

@@ -61,8 +61,6 @@ def state(events: Sequence[Event], until: str | None = None) -> State:
             evaluations[version] = (*evaluations.get(version, ()), event)
         elif event.kind == "pruned":
             pruned[version] = pruned.get(version, frozenset()) | {file.path for file in event.files}
-        elif event.kind == "deleted":
-            pruned.pop(version, None)
     return State(
         saved=saved,
         deleted=deleted,
@@ -71,7 +69,7 @@ def state(events: Sequence[Event], until: str | None = None) -> State:
         stages=_standing({version: stage for version, stage in stages.items() if stage != "none"}, deleted),
         texts=_standing(texts, deleted),
         evaluations={version: events for version, events in evaluations.items() if version not in deleted},
-        pruned=pruned,
+        pruned={version: paths for version, paths in pruned.items() if version not in deleted},
         heads=heads,
         last=max((_highest(event) for event in known), default=0),
         became=next((event.became for event in reversed(known) if event.kind == "renamed"), None),

@@ -15,8 +15,6 @@ from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Event
 from ckptkit.registry import Version
 
-_DAY = 86_400
-
 
 def open_stage(root: Path, folder: Path | None = None) -> checkpoint.Stage:
     """A new stage, after sweeping away the stages that dead processes of this host left.
@@ -55,7 +53,6 @@ def private(root: Path, folder: Path) -> Path:
 
 def _sweep(place: Path) -> None:
     import shutil
-    import time
 
     for name in registry.names_in(place):
         home = place / name
@@ -68,7 +65,7 @@ def _sweep(place: Path) -> None:
         except (FormatError, UnicodeDecodeError):  # it is being removed, or was killed at birth
             mine = False
         try:
-            old = time.time() - home.stat().st_mtime > _DAY
+            old = disk.is_old(home)
             if not (mine or old):
                 continue
             with disk.lock(home / "lock", seconds=0) as known:
@@ -232,7 +229,7 @@ def link_aliases(folder: Path, aliases: Mapping[str, str]) -> dict[str, Link]:
 
 
 def _link(link: Path, version: str) -> bool:
-    draft = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
+    draft = disk.draft_of(link)
     try:
         draft.symlink_to(version)
         draft.replace(link)

@@ -12,8 +12,6 @@ from ckptkit.errors import FormatError
 from ckptkit.record import Event
 from ckptkit.registry import Model
 
-_DAY = 86_400
-
 _READ = "unrecorded.json"
 
 
@@ -241,7 +239,6 @@ def _joined(model: Model, events: Iterable[Event]) -> Model:
 
 
 def _take_in_drafts(model: Model) -> list[Event]:
-    import time
 
     folder = model.path / registry.HISTORY
     ready: dict[str, list[Event]] = {}
@@ -253,7 +250,7 @@ def _take_in_drafts(model: Model) -> list[Event]:
             ready.setdefault(event.version, []).append(event)
             continue
         with contextlib.suppress(OSError):
-            if (folder / name).lstat().st_mtime < time.time() - _DAY:  # its version was never published
+            if disk.is_old(folder / name):  # its version was never published
                 (folder / name).unlink()
     return [event for events in ready.values() for event in publication.write_drafts(folder, events)[0]]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from ckptkit import disk, documents, names, registry
+from ckptkit import disk, documents, names, publication, registry
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Event
 
@@ -108,11 +108,8 @@ def recover(root: Path) -> None:
 
 
 def _home(root: Path, event: Event) -> Path:
-    """The private folder on the disk of what is moved: no rename crosses disks."""
-    home, folder = root / registry.HOME, root / event.model
-    if event.kind != "renamed" and folder.stat().st_dev != home.stat().st_dev:
-        return folder / registry.HOME
-    return home
+    """The private folder on the disk of what is moved: a model's folder itself is beside that of the registry."""
+    return root / registry.HOME if event.kind == "renamed" else publication.private(root, root / event.model)
 
 
 def _left(root: Path) -> Iterator[Path]:

@@ -1,5 +1,6 @@
 """The command: exit codes, streams that are closed or full, help, and what --json prints."""
 
+import argparse
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ import pytest
 from registries import publish
 
 import ckptkit
-from ckptkit import documents
+from ckptkit import cli, documents
 from ckptkit.cli import everyday, main
 
 HOME = str(Path(ckptkit.__file__).parents[1])
@@ -299,3 +300,14 @@ def on_terminal(words: list[str], columns: int) -> tuple[str, int]:
             pass
         os.close(leader)
     return text.decode(), process.returncode
+
+
+def test_each_verb_is_where_it_is_looked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    for group in cli._GROUPS:
+        verbs = argparse.ArgumentParser().add_subparsers()
+        group.add(verbs)
+        assert set(verbs.choices) == set(group.VERBS)
+        assert main(["--help"]) == 0
+        printed = capsys.readouterr().out
+        assert all(f"    {verb}" in printed for verb in group.VERBS)
+        assert all(main([verb, "--help"]) == 0 for verb in group.VERBS)

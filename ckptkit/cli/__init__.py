@@ -59,7 +59,7 @@ def _open_streams() -> None:
 def _run(arguments: Sequence[str]) -> tuple[int, str]:
     """The exit code of a command, and what it has to say on stdout."""
     try:
-        options = _parser().parse_args(_joined(arguments))
+        options = _parser(arguments[0] if arguments else "").parse_args(_joined(arguments))
     except SystemExit as error:  # --help and --version
         return (error.code if isinstance(error.code, int) else FINE), ""
     from ckptkit import roots
@@ -122,7 +122,11 @@ Which data, code, hyperparameters and compute produced this checkpoint? Answered
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+_GROUPS = (everyday, naming, space, trees)
+
+
+def _parser(word: str) -> argparse.ArgumentParser:
+    """The parser, with no more verbs than the first word of the command line can mean: each takes its time to build."""
     parser = Parser(
         prog="ckptkit",
         description=_DESCRIPTION,
@@ -131,7 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ckptkit {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
-    for group in (everyday, naming, space, trees):
+    meant = [group for group in _GROUPS if word in group.VERBS]
+    for group in meant or (_GROUPS if word != "--version" else ()):
         group.add(verbs)
 
     def refuse(_: argparse.Namespace) -> NoReturn:

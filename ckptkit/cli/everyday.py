@@ -23,6 +23,8 @@ from ckptkit.cli.shared import (
 from ckptkit.errors import CkptkitError
 from ckptkit.words import inert
 
+VERBS = ("save", "check", "list", "show", "path")
+
 
 def add(verbs: Any) -> None:  # noqa: ANN401 - argparse keeps the type of its subparsers to itself
     """The parsers of these verbs."""

@@ -6,6 +6,8 @@ from typing import Any
 
 from ckptkit.cli.shared import FINE, Bar, add_at, add_reason, add_ref, pairs, to_json, verb, warn
 
+VERBS = ("alias", "stage", "describe", "eval")
+
 
 def add(verbs: Any) -> None:  # noqa: ANN401 - argparse keeps the type of its subparsers to itself
     """The parsers of these verbs."""

@@ -5,6 +5,8 @@ from typing import Any
 
 from ckptkit.cli.shared import FINE, NO, Bar, fail, to_json, verb, warn
 
+VERBS = ("merge", "index", "which")
+
 
 def add(verbs: Any) -> None:  # noqa: ANN401 - argparse keeps the type of its subparsers to itself
     """The parsers of these verbs."""

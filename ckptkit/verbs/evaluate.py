@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import change, checkpoint, disk, hashing, index, references, registry, roots
+from ckptkit import change, checkpoint, disk, hashing, index, publication, references, registry, roots
 from ckptkit.capture import config, datasets, observation
 from ckptkit.capture import metrics as results
 from ckptkit.capture.intake import Guard, Request
@@ -75,7 +75,8 @@ def evaluate(
         now.record(event)
         now.reread(model)
         evaluated = registry.read_model(version.path.parent).state.evaluations
-        now.warnings += _write_card(version, evaluated.get(name, (event,)))
+        place = publication.private(home, version.path.parent)
+        now.warnings += _write_card(version, evaluated.get(name, (event,)), place)
     return Evaluated(version=version, event=event, warnings=tuple(now.warnings))
 
 
@@ -153,13 +154,14 @@ def _packages(installed: Sequence[Package], folder: Path) -> tuple[Package, ...]
     return tuple([*first, *other][:_PACKAGES])
 
 
-def _write_card(version: Version, events: Sequence[Event]) -> list[str]:
-    """Bring the table in the card up to date; why it was not, as a warning: the events are the truth."""
+def _write_card(version: Version, events: Sequence[Event], place: Path) -> list[str]:
+    """Bring the table in the card up to date, drafted in ``place``; why it was not, as a warning."""
     path = version.path / checkpoint.CARD
     try:
         if not path.is_symlink():
+            place.mkdir(exist_ok=True)
             text = disk.read_regular(path, disk.CONFIG_LIMIT).decode()
-            disk.replace(path, evaluations.put(text, events).encode())
+            disk.replace(path, evaluations.put(text, events).encode(), by=place)
             return []
         why = "is a link"
     except (FormatError, OSError) as error:

@@ -57,6 +57,7 @@ def index(root: str | os.PathLike[str] | None = None) -> Rebuilt:
         with change.begin(home, before) as now:
             for model in registry.models(home):
                 takein.take_in(model, {})
+            _sweep(home)
             now.index = made = derived.build(home)
             derived.write(home, made)
             links = dict(_relink(now, copies))
@@ -70,6 +71,16 @@ def index(root: str | os.PathLike[str] | None = None) -> Rebuilt:
         taken_in=tuple(_taken_in(before, made)),
         unreadable=dict(_unreadable(made)),
     )
+
+
+def _sweep(root: Path) -> None:
+    """Remove what killed commands left beside versions and events; what they had published was taken in before."""
+    for name in registry.model_names(root):
+        disk.sweep(root / name)
+        history = root / name / registry.HISTORY
+        for left in registry.names_in(history):
+            if left.startswith(".") and disk.is_old(history / left):
+                (history / left).unlink()
 
 
 def _is_registry(root: Path) -> bool:

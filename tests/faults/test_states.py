@@ -242,12 +242,13 @@ FORKS = {"CK907"}
 """What may be found: two registries moved one alias, and were merged."""
 
 
+@pytest.mark.timeout(1800 if ALL else 300)
 def test_any_order_of_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_state_machine_as_test(
         Registries,
         settings=settings(
-            max_examples=300 if ALL else 25,
+            max_examples=200 if ALL else 25,
             stateful_step_count=30 if ALL else 12,
             deadline=None,
             derandomize=not ALL,
