@@ -45,7 +45,14 @@ def find(ref: str, *, root: Path, cwd: Path, at: str | None = None) -> Found:
         NotFoundError: it names nothing, or there is no registry.
     """
     known: Mapping[str, Any] = {"models": {}} if is_path(ref) else derived.load(root, at)
-    version = resolve(root, known, ref, cwd=cwd)
+    try:
+        version = resolve(root, known, ref, cwd=cwd)
+    except NotFoundError as error:
+        if at is None:
+            raise
+        raise NotFoundError(
+            f"{error.message} as of {at[:19]}Z", "see `ckptkit list --at`, or leave out --at"
+        ) from error
     name, part = version.path.name, known["models"].get(version.path.parent.name)
     if part is None:
         part = derived.describe(registry.read_model(version.path.parent), {})

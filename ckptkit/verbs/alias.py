@@ -107,7 +107,7 @@ def undo(name: str, *, reason: str | None = None, root: str | os.PathLike[str] |
             raise NotFoundError(
                 f"{model}@{alias} stood on {after}, which is not there", f"set it with `ckptkit alias set {name}`"
             )
-        now.record(now.event("alias", model, after, alias=alias, reason=reason or f"undoes {last.id}"))
+        now.record(now.event("alias", model, after, alias=alias, reason=reason or "undo"))
     return Moved(model=model, alias=alias, before=before, after=after, warnings=tuple(now.warnings))
 
 

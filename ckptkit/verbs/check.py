@@ -187,15 +187,17 @@ def _add_model(scope: _Scope, model: Model, shown: str, *, deep: bool) -> None:
 
 def _add_versions(scope: _Scope, model: Model, shown: Mapping[str, str], *, deep: bool) -> None:
     """Take versions of a model into the scope, each with what the history says of it."""
-    home, told, free = disk.real(model.path), contents.told(model.events), names.version_name(model.last + 1)
+    home, told, free = disk.real(model.path), contents.told(model.events), model.last + 1
     for version, subject in shown.items():
+        saved = model.state.digests.get(version, ())
         sealed = Sealed(
             ref=f"{model.name}/{version}",
             digest=None,
-            saved=model.state.digests.get(version, ()),
+            saved=saved,
             told=told.get(version, frozenset()),
-            free=free,
+            free=names.version_name(free),
         )
+        free += len(saved) > 1  # each of them is offered a number of its own
         pruned = model.state.pruned.get(version, frozenset())
         job = _Job(folder=home / version, subject=subject, sealed=sealed, pruned=pruned, deep=deep)
         scope.jobs.setdefault(job.folder, job)

@@ -32,6 +32,7 @@ class Merged:
     """What ``merge`` did; versions by reference, such as ``penguins/v0002``.
 
     ``copied`` and ``renumbered`` give for a version there the one here, the latter where the numbers differ;
+    ``moves`` says of each alias that the events of there moved where it stood and stands;
     ``filled`` are versions here whose missing files came along, ``deleted`` those there that stay deleted here, and
     ``events`` the files that came; ``refused`` says of what was not taken why; ``warnings`` are of what could not be
     done afterwards.
@@ -39,6 +40,7 @@ class Merged:
 
     copied: dict[str, str] = field(default_factory=dict)
     renumbered: dict[str, str] = field(default_factory=dict)
+    moves: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
     filled: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
@@ -114,13 +116,26 @@ def merge(
             for work, place in zip(works, places, strict=True):
                 _stage(work, place, done, progress)
             with change.begin(here, known) as now:
+                before = _aliases(now.index)
                 for work, place in zip(works, places, strict=True):
                     _unite(now, work, place, done)
+                after = _aliases(now.index)
+        stood = {alias: (before.get(alias), after.get(alias)) for alias in sorted({*before, *after})}
+        done.moves.update({alias: places for alias, places in stood.items() if places[0] != places[1]})
         done.warnings.extend(now.warnings)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise CkptkitError(f"{where}{disk.reason(error)}", "free some space, then merge again to finish it") from error
     return done
+
+
+def _aliases(known: Mapping[str, Any]) -> dict[str, str]:
+    """Where each alias of a registry stands."""
+    return {
+        f"{name}@{alias}": version
+        for name, part in known["models"].items()
+        for alias, version in part["aliases"].items()
+    }
 
 
 def _models(there: Path, here: Path) -> list[Model]:

@@ -57,7 +57,7 @@ def path(
         return place
     sums = _sums(version, (found.saved and found.saved.digest) or version.digest)
     if name != checkpoint.SUMS:
-        wanted = _wanted(version, name, sums)
+        wanted = _wanted(found, name, sums)
         if expect is not None:
             expect(sum((version.path / path).lstat().st_size for path in wanted))
         _verify(version, name, wanted, progress)
@@ -71,14 +71,17 @@ def _inside(file: str) -> str:
     return name.as_posix()
 
 
-def _wanted(version: Version, name: str | None, sums: Mapping[str, str]) -> dict[str, str]:
+def _wanted(asked: references.Found, name: str | None, sums: Mapping[str, str]) -> dict[str, str]:
     """Of what SHA256SUMS lists, what is asked for: a file, those below a folder, or all; each of them is there."""
+    version = asked.version
     wanted = {path: sha256 for path, sha256 in sums.items() if name is None or f"{path}/".startswith(f"{name}/")}
     if not wanted:
         listed = ", ".join(path for path in sums if not checkpoint.is_record(path))
         raise NotFoundError(f"{version.ref} lists no {name} in {checkpoint.SUMS}", f"it lists {listed}")
     for path in wanted:
         if not os.path.lexists(version.path / path):
+            if path in asked.pruned:
+                raise NotFoundError(f"{path} of {version.ref} was pruned", "its record and its digest are still here")
             raise NotFoundError(f"{version.ref} lacks {path}, which was saved", "fetch it from another copy")
     return wanted
 
