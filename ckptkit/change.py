@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ckptkit import disk, documents, history, index, publication, redact, registry, roots, takein, transaction
-from ckptkit.errors import CkptkitError, NotFoundError
+from ckptkit.errors import CkptkitError
 from ckptkit.record import Event
 
 
@@ -45,10 +45,17 @@ class Change:
             facts.setdefault("digest", row["digest"])
         if facts.get("reason"):
             facts["reason"] = redact.text(facts["reason"])
-        saved = registry.read_event(self.root / model / registry.HISTORY / f"{row.get('event')}.json")
-        after = saved if isinstance(saved, Event) else None
-        event = registry.new_event(kind, model, version, after=after, **facts)
+        event = registry.new_event(kind, model, version, after=self._before(kind, model, row), **facts)
         return publication.follow(event, part["heads"].get(history.chain(event), []))
+
+    def _before(self, kind: str, model: str, row: Mapping[str, Any]) -> Event | None:
+        """An event that one of a kind has to come after, as the later of them holds, whatever another clock said."""
+        folder = self.root / model
+        if kind in {"evaluated", "renumbered"}:
+            told = (event for event in registry.read_model(folder).events if event.digest == row.get("digest"))
+            return max(told, key=history.order, default=None)
+        saved = registry.read_event(folder / registry.HISTORY / f"{row.get('event')}.json")
+        return saved if isinstance(saved, Event) else None
 
     def record(self, *events: Event) -> None:
         """Write events into the histories of their models, each whole and synced.
@@ -65,9 +72,7 @@ class Change:
             except OSError as error:
                 if not os.path.lexists(path):
                     done = f"{position} of {len(events)} steps were done" if position else "nothing was changed"
-                    raise CkptkitError(
-                        f"{folder}: {disk.reason(error)}; {done}", "free some space, or see `df`"
-                    ) from error
+                    raise CkptkitError(f"{folder}: {disk.reason(error)}; {done}", disk.advice(error)) from error
             if history.chain(event):
                 self.index = index.after(self.index, self.root, event.model, [event])
 
@@ -108,11 +113,10 @@ def begin(root: Path, known: dict[str, Any] | None = None) -> Iterator[Change]:
         known: its index as loaded before, if it was.
 
     Raises:
-        NotFoundError: there is no registry.
-        CkptkitError: it cannot be written, or another process has held its lock for minutes.
+        NotFoundError: there is no registry; nothing is written then.
+        CkptkitError: it cannot be read or written, or another process has held its lock for minutes.
     """
-    if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
-        raise NotFoundError(f"no registry at {root}", "name its root with --root DIR, or save a version first")
+    roots.require_registry(root)
     roots.open_root(root)
     before = index.load(root) if known is None else known
     sound = {  # hashing bytes is done before others have to wait
@@ -122,12 +126,16 @@ def begin(root: Path, known: dict[str, Any] | None = None) -> Iterator[Change]:
     }
     with roots.locked(root):
         unfinished = list(_finish(root, sound))
-        change = Change(root, index.build(root, before), links=roots.has_links())
+        change = Change(root, index.build(root, before), links=roots.has_links(root))
         change.warnings += unfinished
+        now = change.index
         try:
             yield change
-        finally:
-            change.settle()
+        except BaseException:
+            if change.index is not now:  # some of what was to be done is
+                change.settle()
+            raise
+        change.settle()
 
 
 def _finish(root: Path, sound: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
@@ -137,7 +145,8 @@ def _finish(root: Path, sound: Mapping[str, Mapping[str, str]]) -> Iterator[str]
     try:
         transaction.recover(root)
         for name, digests in sound.items():
-            takein.take_in(registry.read_model(root / name), digests)
+            taken = takein.take_in(registry.read_model(root / name), digests)
+            yield from (f"{name}/{event.version} was taken in" for event in taken if event.kind == "saved")
     except CkptkitError as error:
         yield error.message
     except OSError as error:

@@ -31,6 +31,15 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
+def advice(error: OSError) -> str:
+    """What to do about it when a disk does not take what is to be written."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "free some space"
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return "give yourself the right to write there"
+    return "see the system's log"
+
+
 def open_regular(path: str | os.PathLike[str]) -> int:
     """Open a regular file for reading and return its descriptor; links are followed, nothing blocks.
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
@@ -13,9 +14,6 @@ from ckptkit.errors import FormatError
 
 SMALL = 4096
 """Files of fewer bytes are not shared: a disk gives a block to each name or less."""
-
-_MOST = 64
-"""How many files of one save, the largest, are looked for: each look goes through all lines of the index."""
 
 _TRIES = 4
 """Where a file cannot be shared with so many others, the disk is what refuses."""
@@ -32,7 +30,8 @@ def twin(index: Mapping[str, Any], model: str, digests: Collection[str]) -> str 
         digests: SHA-256 in hex of each saved file.
     """
     wanted = sorted(digests)
-    for name, version in sorted(_holders(_lines(index), set(digests)), key=lambda holder: holder[0] != model):
+    fewest = min(_holders(index, digests).values(), key=len, default=[])
+    for name, version in sorted(fewest, key=lambda holder: holder[0] != model):
         files = index["models"][name]["versions"][version].get("files", {})
         if sorted(sha256 for path, sha256 in files.items() if not checkpoint.is_record(path)) == wanted:
             return f"{name}/{version}"
@@ -50,7 +49,8 @@ def share(
     """Let staged files take no room of their own where an earlier version holds the same bytes.
 
     Each then is a clone of the earlier one or, where the disk clones nothing, a hard link to it: sealed files never
-    change. The earlier one is read through once more before. Whatever stands in the way, the staged copy stays.
+    change. The earlier one is read through once more before. Whatever stands in the way, the staged copy stays; so do
+    files of fewer than ``SMALL`` bytes.
 
     Args:
         stage: saved files and the manifests of datasets, staged.
@@ -59,12 +59,12 @@ def share(
         model: whose versions are looked at first.
         progress: called with the number of bytes hashed since the last call.
     """
-    sizes = {path: (stage.folder / path).lstat().st_size for path in stage.sums if _is_listed(path)}
-    large = sorted((path for path, size in sizes.items() if size >= SMALL), key=sizes.__getitem__, reverse=True)
-    lines = _lines(index) if large else []
-    for path in large[:_MOST]:
-        holders = reversed(_holders(lines, [stage.sums[path]]))  # the newest is the last to be pruned
-        others = _files(root, index, sorted(holders, key=lambda holder: holder[0] != model), stage.sums[path])
+    large = [path for path in stage.sums if _is_listed(path) and (stage.folder / path).lstat().st_size >= SMALL]
+    holders = _holders(index, [stage.sums[path] for path in large])
+    for path in large:
+        newest_first = reversed(holders[stage.sums[path]])  # the newest is the last to be pruned
+        ordered = sorted(newest_first, key=lambda holder: holder[0] != model)
+        others = _files(root, index, ordered, stage.sums[path])
         any(_replace(stage, path, other, progress) for other in islice(others, _TRIES))
 
 
@@ -73,20 +73,16 @@ def _is_listed(path: str) -> bool:
     return not checkpoint.is_record(path) or path.startswith(f"{checkpoint.DATA}/")
 
 
-def _lines(index: Mapping[str, Any]) -> list[tuple[str, str, bytes]]:
-    """Model, version and line of every version."""
-    return [
-        (name, version, line) for name, part in index["models"].items() for version, line in part["versions"].lines()
-    ]
-
-
-def _holders(lines: Iterable[tuple[str, str, bytes]], digests: Iterable[str]) -> list[tuple[str, str]]:
-    """Model and version of each line that holds all of some digests."""
-    found = list(lines)
-    for sha256 in digests:
-        sought = f'": "{sha256}"'.encode()  # a search in bytes is many times faster than parsing each line
-        found = [each for each in found if sought in each[2]]
-    return [(name, version) for name, version, _ in found]
+def _holders(index: Mapping[str, Any], digests: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+    """Model and version of the lines that hold each of some digests."""
+    found: dict[str, list[tuple[str, str]]] = {sha256: [] for sha256 in digests}
+    if found:
+        sought = re.compile(f'": "({"|".join(found)})"'.encode())  # many times faster than parsing each line
+        for name, part in index["models"].items():
+            for version, line in part["versions"].lines():
+                for sha256 in {*sought.findall(line)}:
+                    found[sha256.decode()].append((name, version))
+    return found
 
 
 def _files(root: Path, index: Mapping[str, Any], holders: Iterable[tuple[str, str]], sha256: str) -> Iterator[Path]:

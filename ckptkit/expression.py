@@ -5,12 +5,11 @@
     either     = both {"or" both}
     both       = one {"and" one}
     one        = "not" one | "(" either ")" | comparison
-    comparison = operand sign operand {sign operand} | name ["not"] "in" "(" value {"," value} ")"
+    comparison = name sign value | value sign name sign value | name ["not"] "in" "(" value {"," value} ")"
     sign       = "==" | "!=" | "<" | "<=" | ">" | ">="
 
-Of the operands of a comparison the first bare word is a column's name, as is every word that begins with ``metric:``,
-``config:`` or ``tag:``; where there is neither, the first quoted text. The others are values: numbers, quoted text,
-bare words, ``true``, ``false``, ``null``.
+A name is that of a column, a bare word or quoted. Values are numbers, dates, digests, quoted text, ``true``, ``false``,
+``null`` and bare words, but for those that begin with a digit, or with ``metric:``, ``config:`` or ``tag:``.
 
 A condition is true or false of every version, and ``!=`` is the negation of ``==``; of a value that is missing all else
 is false but ``== null``. Of several values, such as aliases, one that fits suffices. Text that reads as a number
@@ -19,9 +18,8 @@ is false but ``== null``. Of several values, such as aliases, one that fits suff
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from ckptkit import names
@@ -107,7 +105,8 @@ _SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+"""The signs of a chain, as its first is read from the name in the middle."""
 
 
 class _Parser:
@@ -142,16 +141,13 @@ class _Parser:
             raise _wrong(f"{sign!r} is missing", self._token.at, hint)
 
     def _either(self) -> _Test:
-        tests = [self._both()]
-        while self._take("or"):
-            tests.append(self._both())
-        return _any(tests)
+        return self._joined("or", any, lambda: self._joined("and", all, self._one))
 
-    def _both(self) -> _Test:
-        tests = [self._one()]
-        while self._take("and"):
-            tests.append(self._one())
-        return _all(tests)
+    def _joined(self, sign: str, decide: Callable[[Iterable[bool]], bool], read: Callable[[], _Test]) -> _Test:
+        tests = [read()]
+        while self._take(sign):
+            tests.append(read())
+        return lambda values: decide(test(values) for test in tests)
 
     def _one(self) -> _Test:
         self._depth += 1
@@ -168,29 +164,25 @@ class _Parser:
         return test
 
     def _comparison(self) -> _Test:
-        operands, signs = [self._operand()], []
+        first = self._operand()
         if sign := self._take("in", "not"):
-            return self._membership(operands[0], negated=sign == "not")
-        while sign := self._take(*_SIGNS):
-            signs.append(sign)
-            operands.append(self._operand())
-        if not signs:
-            words = f"{operands[0].text!r} is compared with nothing"
-            raise _wrong(words, operands[0].at, "write a comparison, such as dirty == true or lr < 1e-3")
-        columns = self._columns(operands)
-        return _all([_pair(*pair, sign, columns) for pair, sign in zip(pairwise(operands), signs, strict=True)])
+            return self._membership(first, negated=sign == "not")
+        if not (sign := self._take(*_SIGNS)):
+            words = f"{first.text!r} is compared with nothing"
+            raise _wrong(words, first.at, "write a comparison, such as dirty == true or lr < 1e-3")
+        second = self._operand()
+        if sign not in _MIRRORED or not (other := self._take(*_MIRRORED)):
+            return self._test(first, sign, second)
+        low, high = self._test(second, _MIRRORED[sign], first), self._test(second, other, self._operand())
+        return lambda values: low(values) and high(values)
 
     def _membership(self, name: _Token, *, negated: bool) -> _Test:
         hint = "write the values in parentheses, such as seed in (1, 2)"
         if negated:
             self._expect("in", hint)
         self._expect("(", hint)
-        tokens = [self._operand()]
-        while self._take(","):
-            tokens.append(self._operand())
+        test = self._joined(",", any, lambda: self._test(name, "==", self._operand()))
         self._expect(")", hint)
-        columns = self._columns([name])
-        test = _any([_pair(name, token, "==", columns) for token in tokens])
         return _not(test) if negated else test
 
     def _operand(self) -> _Token:
@@ -201,51 +193,38 @@ class _Parser:
         self._next += 1
         return token
 
-    def _columns(self, operands: Sequence[_Token]) -> set[_Token]:
-        """Which operands of a comparison are names."""
-        first = [token for token in operands if _is_name(token)][:1]
-        columns = {*first, *(token for token in operands if token.kind == "word" and token.text.startswith(_PREFIXES))}
-        columns = columns or {*[token for token in operands if token.kind == "text"][:1]}
-        self.names |= dict.fromkeys(token.text for token in operands if token in columns)
-        return columns
-
-
-def _all(tests: Sequence[_Test]) -> _Test:
-    return tests[0] if len(tests) == 1 else lambda values: all(test(values) for test in tests)
-
-
-def _any(tests: Sequence[_Test]) -> _Test:
-    return tests[0] if len(tests) == 1 else lambda values: any(test(values) for test in tests)
+    def _test(self, name: _Token, sign: str, value: _Token) -> _Test:
+        """How the column of a name stands to a value."""
+        if name.kind == "word" and (name.text[0].isdigit() or _is_null(name) or _reading(name.text)[0] != "text"):
+            hint = "write the column first, such as lr < 1e-3, or between two values, such as 1e-4 < lr < 1e-2"
+            raise _wrong(f"{name.text!r} is no name of a column", name.at, hint)
+        _require_value(value, sign)
+        self.names[name.text] = None
+        reading, is_null = _reading(value.text), _is_null(value)
+        return lambda values: _fits(values(name.text), sign, value.text, reading, is_null=is_null)
 
 
 def _not(test: _Test) -> _Test:
     return lambda values: not test(values)
 
 
-_PREFIXES = ("metric:", "config:", "tag:")
-_NULL = ("null", "none")
+def _is_null(token: _Token) -> bool:
+    return token.kind == "word" and token.text.lower() in {"null", "none"}
 
 
-def _is_name(token: _Token) -> bool:
-    is_value = token.kind == "text" or token.text[0].isdigit() or token.text.lower() in _NULL
-    return not is_value and _reading(token.text)[0] == "text"
-
-
-def _pair(left: _Token, right: _Token, sign: str, columns: set[_Token]) -> _Test:
-    """Two neighbours of a comparison; a value on the left changes places with a name on the right."""
-    if left not in columns:
-        left, right, sign = right, left, _MIRRORED[sign]
-    if left not in columns:
-        hint = "write a column's name on one side, such as lr < 1e-3"
-        raise _wrong(f"{right.text!r} and {left.text!r} are both values", min(left.at, right.at), hint)
-    if right in columns:
-        return lambda values: _fits(values(left.text), sign, wanted := values(right.text), _reading(wanted))
-    reading, is_bare = _reading(right.text), right.kind == "word"
-    if sign in {"<", "<=", ">", ">="} and is_bare and reading[0] not in _MEASURES and not right.text[0].isdigit():
-        hint = "write a number or a date; quote text; write metric:, config: or tag: before the name of a column"
-        raise _wrong(f"{right.text!r} has no order", right.at, hint)
-    is_null = is_bare and right.text.lower() in _NULL
-    return lambda values: _fits(values(left.text), sign, right.text, reading, is_null=is_null)
+def _require_value(token: _Token, sign: str) -> None:
+    """Refuse what compares with nothing that a column holds, and so would hold of no version."""
+    if token.kind == "text":
+        return
+    if token.text.startswith(("metric:", "config:", "tag:")):
+        raise _wrong(f"{token.text!r} is a column's name", token.at, "compare a column with a value, or quote it")
+    is_exact = any(short.fullmatch(token.text) or long.fullmatch(token.text) for short, long in _PRECISIONS)
+    if _reading(token.text)[0] in _MEASURES or is_exact:
+        return
+    if token.text[0].isdigit():
+        raise _wrong(f"{token.text!r} is neither number, date nor digest", token.at, "write a plain number; quote text")
+    if sign not in {"==", "!="}:
+        raise _wrong(f"{token.text!r} has no order", token.at, "write a number or a date; quote text")
 
 
 def _fits(found: Any, sign: str, wanted: Any, reading: tuple[str, Any], *, is_null: bool = False) -> bool:  # noqa: ANN401 - plain values

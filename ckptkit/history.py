@@ -2,26 +2,31 @@
 
 Events never change, so two copies of a registry are united by having the events of both. What two of them say of one
 thing is settled here. An alias, the stage of a version and a description each are a chain in which an event names the
-one that it followed; an event that nobody followed is a head, and of two heads, a fork, the later one wins.
+one that it followed; an event that nobody followed is a head, and of two heads, a fork, the later one wins. Whether a
+version is alive its folder tells: events say what became of those that have none.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ckptkit import names
 from ckptkit.record import Event
+
+LIVES = frozenset({"saved", "deleted", "renumbered"})
+"""The kinds that say which version has which number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """What a model's events say, by version as it is numbered now.
 
-    ``saved`` is the first ``saved`` event of each version that was not deleted since, ``deleted`` the last ``deleted``
-    event of each that was. ``digests`` are all digests that were saved under a number: more than one where two copies
-    of the registry gave it to different versions. ``aliases`` lead to versions; ``stages`` are those other than
+    ``saved`` is the first ``saved`` event of each version that ever was; ``deleted`` the last ``deleted`` event of each
+    that was not saved since. ``digests`` are all digests that were ever saved under a number: more than one where two
+    copies of the registry gave it to different versions. ``aliases`` lead to versions; ``stages`` are those other than
     ``none``; ``texts`` describe versions, and the model under "". ``evaluations`` are in the order of time; ``pruned``
-    are paths of files. ``heads`` are the heads of each chain, the one that holds last. ``last`` is the highest number
-    that any event bears, 0 without one; ``became`` is the name that the model under this name was given.
+    are paths of files, of versions that were not saved anew since. ``heads`` are the heads of each chain, the one that
+    holds last. ``last`` is the highest number that any event bears, 0 without one; ``became`` is the name that the
+    model under this name was given.
     """
 
     saved: Mapping[str, Event]
@@ -46,34 +51,39 @@ def state(events: Sequence[Event], until: str | None = None) -> State:
             fractions.
     """
     known = sorted((event for event in events if until is None or event.time <= until), key=order)
-    number = _numbering(events)
-    saved, deleted, digests = _lives(known, number)
+    now = renumbered(events)
     heads = _heads(known)
     holding = [events[-1] for events in heads.values()]
-    stages = {number(event) or "": event.stage for event in holding if event.kind == "stage"}
-    texts = {number(event) or "": event.text for event in holding if event.kind == "described"}
-    aliases = {event.alias: number(event) for event in holding if event.kind == "alias" and event.alias}
+    stages = {number(event, now) or "": event.stage for event in holding if event.kind == "stage"}
+    texts = {number(event, now) or "": event.text for event in holding if event.kind == "described"}
+    aliases = {event.alias: number(event, now) for event in holding if event.kind == "alias" and event.alias}
+    saved, deleted, digests, pruned = _lives(known, now)
     evaluations: dict[str, tuple[Event, ...]] = {}
-    pruned: dict[str, frozenset[str]] = {}
     for event in known:
-        version = number(event) or ""
-        if event.kind == "evaluated":
+        if event.kind == "evaluated" and (version := number(event, now)):
             evaluations[version] = (*evaluations.get(version, ()), event)
-        elif event.kind == "pruned":
-            pruned[version] = pruned.get(version, frozenset()) | {file.path for file in event.files}
     return State(
         saved=saved,
         deleted=deleted,
         digests=digests,
         aliases={alias: version for alias, version in sorted(aliases.items()) if version},
-        stages=_standing({version: stage for version, stage in stages.items() if stage != "none"}, deleted),
-        texts=_standing(texts, deleted),
-        evaluations={version: events for version, events in evaluations.items() if version not in deleted},
-        pruned={version: paths for version, paths in pruned.items() if version not in deleted},
+        stages={version: stage for version, stage in sorted(stages.items()) if stage and stage != "none"},
+        texts={version: text for version, text in sorted(texts.items()) if text},
+        evaluations=evaluations,
+        pruned=pruned,
         heads=heads,
         last=max((_highest(event) for event in known), default=0),
         became=next((event.became for event in reversed(known) if event.kind == "renamed"), None),
     )
+
+
+def by_digest(events: Iterable[Event]) -> State:
+    """What events of two copies of a model come to, with digests for versions, of which two may have one number yet.
+
+    Only ``saved``, ``deleted`` and ``pruned`` events count.
+    """
+    known = {event.id: event for event in events if event.kind in {"saved", "deleted", "pruned"}}
+    return state([replace(event, version=event.digest) for event in known.values()])
 
 
 def order(event: Event) -> tuple[str, str]:
@@ -111,42 +121,53 @@ def renumbered(events: Iterable[Event]) -> dict[str, str]:
     }
 
 
-def today(event: Event, numbers: Mapping[str, str]) -> Event:
-    """The event with today's number of its version.
+def number(event: Event, numbers: Mapping[str, str]) -> str | None:
+    """Today's number of the version that an event speaks of.
 
     Args:
         event: any event.
         numbers: what ``renumbered`` gives.
     """
-    return replace(event, version=numbers.get(event.digest or "", event.version))
+    return numbers.get(event.digest or "", event.version)
 
 
-def _numbering(known: Sequence[Event]) -> Callable[[Event], str | None]:
-    """Today's number of the version that an event speaks of."""
-    now = renumbered(known)
-    return lambda event: now.get(event.digest or "", event.version)
+def today(event: Event, numbers: Mapping[str, str]) -> Event:
+    """The event with today's number of its version; see ``number``."""
+    return replace(event, version=number(event, numbers))
+
+
+def told(events: Iterable[Event]) -> dict[str, frozenset[str]]:
+    """The digests of all versions that ever bore a number, by number."""
+    found: dict[str, frozenset[str]] = {}
+    for event in events:
+        for version in {event.version, event.was} if event.kind in LIVES else ():
+            if version and event.digest:
+                found[version] = found.get(version, frozenset()) | {event.digest}
+    return found
 
 
 def _lives(
-    known: Sequence[Event], number: Callable[[Event], str | None]
-) -> tuple[dict[str, Event], dict[str, Event], dict[str, tuple[str, ...]]]:
+    known: Sequence[Event], now: Mapping[str, str]
+) -> tuple[dict[str, Event], dict[str, Event], dict[str, tuple[str, ...]], dict[str, frozenset[str]]]:
     saved: dict[str, Event] = {}
     deleted: dict[str, Event] = {}
     digests: dict[str, tuple[str, ...]] = {}
+    pruned: dict[str, frozenset[str]] = {}
     for event in known:
-        version = number(event)
+        version = number(event, now)
         if version is None:
             continue
         if event.kind == "saved":
             saved.setdefault(version, event)
             deleted.pop(version, None)
+            pruned.pop(version, None)
             if event.digest and event.digest not in digests.get(version, ()):
                 digests[version] = (*digests.get(version, ()), event.digest)
         elif event.kind == "deleted":
-            saved.pop(version, None)
-            digests.pop(version, None)
             deleted[version] = event
-    return saved, deleted, digests
+        elif event.kind == "pruned":
+            pruned[version] = pruned.get(version, frozenset()) | {file.path for file in event.files}
+    return saved, deleted, digests, pruned
 
 
 def _heads(known: Sequence[Event]) -> dict[str, tuple[Event, ...]]:
@@ -158,11 +179,6 @@ def _heads(known: Sequence[Event]) -> dict[str, tuple[Event, ...]]:
         if key is not None and event.id not in followed:
             heads[key] = (*heads.get(key, ()), event)
     return dict(sorted(heads.items()))
-
-
-def _standing(said: Mapping[str, str | None], deleted: Mapping[str, Event]) -> dict[str, str]:
-    """What is said of versions that were not deleted, in order; nothing, where nothing is said."""
-    return {key: words for key, words in sorted(said.items()) if words and key not in deleted}
 
 
 def _highest(event: Event) -> int:

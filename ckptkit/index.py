@@ -75,24 +75,20 @@ def describe(model: Model, known: Mapping[str, Mapping[str, Any]], *, trusted: b
         if row is None or not (trusted or _is_reusable(row, state.digests.get(version, ()))):
             row = summarise(model.path / version)
         rows[version] = _said(row, version, state)
-    gone: dict[str, dict[str, Any]] = {
+    gone = {
         version: {
+            "event": event.id,
             "digest": event.digest,
-            "deleted": event.time,
+            "deleted": event.time if version in state.deleted else None,
             "files": {file.path: file.sha256 for file in event.files},
         }
-        for version, event in state.deleted.items()
-        if version not in rows
-    }
-    gone |= {
-        version: {"event": event.id, "digest": event.digest, "deleted": None, "files": {}}
-        for version, event in state.saved.items()
+        for version, event in {**state.saved, **state.deleted}.items()
         if version not in rows
     }
     return {
         "aliases": dict(state.aliases),
-        "stages": dict(state.stages),
-        "texts": dict(state.texts),
+        "stages": {version: stage for version, stage in state.stages.items() if version in rows},
+        "texts": {version: text for version, text in state.texts.items() if version in rows or not version},
         "heads": {chain: [event.id for event in events] for chain, events in state.heads.items()},
         "last": model.last,
         "became": state.became,
@@ -272,7 +268,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _events(folder: Path) -> set[str]:
     try:
         return {name for name in os.listdir(folder / registry.HISTORY) if not name.startswith(".")}
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return set()
 
 
@@ -349,7 +345,11 @@ def stale(
 
 def _excused(model: Model, damaged: Collection[str]) -> set[str]:
     """The versions that another finding speaks of; "" is all of them."""
-    return {*damaged} | (set(model.state.saved) ^ set(model.versions)) | ({""} if model.broken else set())
+    return (
+        {*damaged}
+        | ((set(model.state.saved) - set(model.state.deleted)) ^ set(model.versions))
+        | ({""} if model.broken else set())
+    )
 
 
 def _comparable(index: Mapping[str, Any], without: Mapping[str, Collection[str]]) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def publish(
         The version, its events that were written, and what could not be done after publication, in words.
 
     Raises:
+        CkptkitError: a file that was to be moved was written to since it was hashed; nothing was published.
         OSError: the disk is full or refuses; nothing was published.
     """
     history = folder / registry.HISTORY
@@ -150,7 +151,7 @@ def publish(
             for event in events:
                 disk.write_new(_draft(history, event), documents.dump_json(event.to_dict()))
             stage.publish(folder / version)
-        except OSError as error:
+        except Exception as error:
             for event in events:
                 _draft(history, event).unlink(missing_ok=True)
             if not isinstance(error, FileExistsError):

@@ -84,7 +84,7 @@ class Model:
 
     @property
     def unrecorded(self) -> tuple[str, ...]:
-        """The version folders of which no event says that they were saved, or one says that they were deleted since."""
+        """The version folders of which no event says that they were saved."""
         return tuple(version for version in self.versions if version not in self.state.saved)
 
 
@@ -137,9 +137,13 @@ def digest_of(folder: Path) -> str:
 
 
 def read_model(folder: Path) -> Model:
-    """Read a model's folder and history; what cannot be read is a value, not an exception."""
+    """Read a model's folder and history; a file that cannot be read is a value, not an exception.
+
+    Raises:
+        CkptkitError: a folder cannot be listed.
+    """
     versions, links, others = [], {}, []
-    for name in names_in(folder):
+    for name in _listed(folder):
         path = folder / name
         if names.folder_number(name) and path.is_dir() and not path.is_symlink():
             versions.append(name)
@@ -148,7 +152,7 @@ def read_model(folder: Path) -> Model:
         elif name != HISTORY:
             others.append(name)
     events, broken = [], {}
-    for name in names_in(folder / HISTORY):
+    for name in _listed(folder / HISTORY):
         if name.startswith("."):
             continue
         event = read_event(folder / HISTORY / name)
@@ -166,6 +170,22 @@ def read_model(folder: Path) -> Model:
         links=links,
         others=tuple(others),
     )
+
+
+def _listed(folder: Path) -> list[str]:
+    """The names in a folder, sorted; none where there is no folder.
+
+    Raises:
+        CkptkitError: it cannot be listed, which must not pass for a history without events.
+    """
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise CkptkitError(
+            f"{folder} cannot be listed: {disk.reason(error)}", "give yourself the right to read it"
+        ) from error
 
 
 def names_in(folder: Path) -> list[str]:

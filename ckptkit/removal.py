@@ -2,7 +2,7 @@
 
 import contextlib
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class Removal:
         return (*aliases, "production") if self.stage == "production" else aliases
 
 
-def of(root: Path, part: Mapping[str, Any], model: str, version: str, paths: Iterable[str]) -> Removal:
+def of(root: Path, part: Mapping[str, Any], model: str, version: str, paths: Collection[str]) -> Removal:
     """What goes of a version: of these files those that are here, as they were sealed.
 
     Args:
@@ -56,12 +56,7 @@ def of(root: Path, part: Mapping[str, Any], model: str, version: str, paths: Ite
     saved = registry.read_event(root / model / registry.HISTORY / f"{row['event']}.json")
     if not isinstance(saved, Event) or saved.digest != registry.digest_of(folder):
         raise FormatError("is not the one that was saved")
-    sums = manifest.load(disk.read_regular(folder / checkpoint.SUMS))
-    files = tuple(
-        SealedFile(path=path, bytes=size, sha256=sums[path])
-        for path in paths
-        if path in sums and (size := _size(folder, path)) is not None
-    )
+    files = tuple(file for file in sealed(folder) if file.path in paths and file.bytes is not None)
     return Removal(
         model=model,
         version=version,
@@ -71,6 +66,16 @@ def of(root: Path, part: Mapping[str, Any], model: str, version: str, paths: Ite
         aliases=tuple(alias for alias, target in part["aliases"].items() if target == version),
         stage=part["stages"].get(version),
     )
+
+
+def sealed(folder: Path) -> Iterator[SealedFile]:
+    """The files that SHA256SUMS lists; without bytes where one is not there.
+
+    Raises:
+        FormatError: that file cannot be read.
+    """
+    for path, sha256 in manifest.load(disk.read_regular(folder / checkpoint.SUMS)).items():
+        yield SealedFile(path=path, bytes=_size(folder, path), sha256=sha256)
 
 
 def _size(folder: Path, path: str) -> int | None:

@@ -1,14 +1,21 @@
 """Retention: which versions of a model a policy keeps, and which files of the others go. Pure: index in, paths out."""
 
 import fnmatch
+import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ckptkit import comparison, names
 from ckptkit.checkpoint import is_record
 from ckptkit.comparison import Goal
 from ckptkit.errors import CkptkitError
+
+BESIDE = (
+    *("*.json", "*.jsonl", "*.txt", "*.md", "*.yaml", "*.yml", "*.toml", "*.csv", "*.py", "*.jinja"),
+    *("tokenizer.model*", "spiece.model", "*.bpe", "*.bpe.model", "*.spm", "*.tiktoken", "*.vocab"),
+)
+"""Saved files that are read beside weights, and are none where others are there: configurations, tokenizers, code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +24,7 @@ class Policy:
 
     A version is kept if it is among the ``keep_last`` newest, if it is the best by one of ``keep_best``, if it bears an
     alias and ``keep_aliased``, or if its stage is one of ``keep_stages``. Of the others those saved files go that match
-    one of the patterns in ``drop``; all of them where it is empty.
+    one of the patterns in ``drop``; where it is empty the weights go, which are all but those in ``BESIDE``.
     """
 
     keep_last: int | None = None
@@ -28,13 +35,13 @@ class Policy:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it says nothing at all, so that everything would go."""
-        return self == Policy()
+        """Whether it does not say what is kept."""
+        return replace(self, drop=()) == Policy()
 
 
 def policy(
     *,
-    keep_last: int | None = None,
+    keep_last: object = None,
     keep_best: Iterable[str] = (),
     keep_aliased: bool = False,
     keep_stages: Iterable[str] = (),
@@ -44,7 +51,7 @@ def policy(
     """A policy in the words of the person who gave it.
 
     Args:
-        keep_last: how many of the newest versions are kept.
+        keep_last: how many of the newest versions are kept, an integer of any library.
         keep_best: metrics, each as ``METRIC:min``, ``METRIC:max`` or, where ``directions`` knows it, ``METRIC``.
         keep_aliased: whether versions that bear an alias are kept.
         keep_stages: stages whose versions are kept, in any case.
@@ -54,10 +61,8 @@ def policy(
     Raises:
         CkptkitError: one of them says nothing that could be done.
     """
-    if keep_last is not None and keep_last < 1:
-        raise CkptkitError(f"keeping the last {keep_last} versions keeps none", "keep at least 1")
     return Policy(
-        keep_last=keep_last,
+        keep_last=None if keep_last is None else _count(keep_last),
         keep_best=tuple(comparison.parse_goal(goal, directions) for goal in keep_best),
         keep_aliased=keep_aliased,
         keep_stages=tuple(map(names.require_stage, keep_stages)),
@@ -65,10 +70,20 @@ def policy(
     )
 
 
+def _count(given: Any) -> int:  # noqa: ANN401 - an int of any library
+    try:
+        count = 0 if isinstance(given, bool) else operator.index(given)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise CkptkitError(f"the last {given!r} versions cannot be kept", "give a whole number from 1 up, such as 3")
+    return count
+
+
 def dropped(part: Mapping[str, Any], policy: Policy, among: Collection[str] | None = None) -> dict[str, list[str]]:
     """The files that go, by version in the order of numbers; ckptkit's own records never do.
 
-    Versions that cannot be read, that no event says were saved, or of which no saved file is left are passed over: they
+    Versions that cannot be read, that no event says were saved, or of which no such file is left are passed over: they
     neither go nor count as one of the last or as the best.
 
     Args:
@@ -79,14 +94,11 @@ def dropped(part: Mapping[str, Any], policy: Policy, among: Collection[str] | No
     Raises:
         CkptkitError: no version has the metric of which the best is to be kept.
     """
-    files = {version: left for version in _sorted(part, among) if (left := _left(part["versions"][version]))}
-    kept = _kept(part, policy, list(files))
     going = {
-        version: [path for path in left if not policy.drop or _matches(path, policy.drop)]
-        for version, left in files.items()
-        if version not in kept
+        version: paths for version in _sorted(part, among) if (paths := _going(part["versions"][version], policy.drop))
     }
-    return {version: paths for version, paths in going.items() if paths}
+    kept = _kept(part, policy, list(going))
+    return {version: paths for version, paths in going.items() if version not in kept}
 
 
 def _sorted(part: Mapping[str, Any], among: Collection[str] | None) -> list[str]:
@@ -94,11 +106,24 @@ def _sorted(part: Mapping[str, Any], among: Collection[str] | None) -> list[str]
     return sorted(known, key=lambda version: names.folder_number(version) or 0)
 
 
-def _left(row: Mapping[str, Any]) -> list[str]:
-    """The saved files of a version that were not pruned."""
+def left(row: Mapping[str, Any]) -> list[str]:
+    """The saved files of a version that were not pruned; none where it cannot be told.
+
+    Args:
+        row: the version's line of the index.
+    """
     if row["event"] is None or row["digest"] is None:
         return []
     return sorted(path for path in row.get("files", ()) if not is_record(path) and path not in row.get("pruned", ()))
+
+
+def _going(row: Mapping[str, Any], drop: Collection[str]) -> list[str]:
+    """What goes of a version that is not kept."""
+    if drop:
+        return [path for path in left(row) if _matches(path, drop)]
+    saved = [path for path in row.get("files", ()) if not is_record(path)]
+    weights = {path for path in saved if not _matches(path, BESIDE)} or saved
+    return [path for path in left(row) if path in weights]
 
 
 def _kept(part: Mapping[str, Any], policy: Policy, versions: Sequence[str]) -> set[str]:

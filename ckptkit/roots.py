@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ckptkit import disk, registry
-from ckptkit.errors import CkptkitError, FormatError
+from ckptkit.errors import CkptkitError, FormatError, NotFoundError
 
 
 def default_root(explicit: str | os.PathLike[str] | None, cwd: Path) -> Path:
@@ -76,11 +76,11 @@ def require_settings(cwd: Path) -> None:
     directions(cwd)
 
 
-def has_links() -> bool:
-    """Whether alias links are made; ``links = false`` in ``[tool.ckptkit]`` switches them off."""
+def has_links(root: Path) -> bool:
+    """Whether alias links are made; ``links = false`` in ``[tool.ckptkit]`` of the root's project switches them off."""
     try:
-        return disk.settings(Path.cwd()).table.get("links", True) is not False
-    except (CkptkitError, OSError):  # after a training nothing is refused for a setting
+        return disk.settings(root).table.get("links", True) is not False
+    except CkptkitError:  # after a training nothing is refused for a setting
         return True
 
 
@@ -117,6 +117,17 @@ def moment(text: str) -> str:
     except (ValueError, OverflowError):
         raise CkptkitError(f"{text!r} is no time", "write 2026-05-03 or 2026-05-03T12:00:00Z") from None
     return found.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def require_registry(root: Path) -> None:
+    """Refuse a folder that is no registry, before anything is written into it.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    there = os.path.isdir(root)  # noqa: PTH112 - Path.is_dir raises on a name that is too long
+    if not there or not ((root / registry.HOME).is_dir() or any(registry.model_names(root))):
+        raise NotFoundError(f"no registry at {root}", "name its root with --root DIR, or save a version first")
 
 
 def require_root(root: Path) -> None:

@@ -2,29 +2,35 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, disk, documents, history, names, publication, registry
+from ckptkit import checkpoint, disk, documents, history, publication, registry
 from ckptkit.errors import FormatError
-from ckptkit.record import Event
+from ckptkit.record import Event, SealedFile
 from ckptkit.registry import Model
 
 _READ = "unrecorded.json"
 
 
-def verified(folder: Path, versions: Sequence[str], *, anew: bool = False) -> dict[str, str]:
-    """Those of some versions without a ``saved`` event that verify, with their digests, for ``take_in``.
+def verified(
+    folder: Path,
+    versions: Sequence[str],
+    *,
+    anew: bool = False,
+    pruned: Mapping[str, Collection[str]] | None = None,
+) -> dict[str, str]:
+    """Those of some versions that are not in the history which verify, with their digests, for ``take_in``.
 
     This reads every byte, so it is done before the root's lock is taken. What came of it is remembered, and a version
     not read again before one of its files changes.
 
     Args:
         folder: the model's folder.
-        versions: the versions without an event.
+        versions: the versions in question.
         anew: read also those that are remembered.
+        pruned: the files that may be missing, by version.
     """
     if not versions:
         return {}
@@ -35,7 +41,7 @@ def verified(folder: Path, versions: Sequence[str], *, anew: bool = False) -> di
         ref, state = f"{folder.name}/{version}", fingerprint(folder / version)
         line = known.get(ref)
         if anew or not isinstance(line, dict) or line.get("state") != state:
-            line = {"state": state, "digest": _digest(folder / version)}
+            line = {"state": state, "digest": _digest(folder / version, (pruned or {}).get(version, ()))}
         found[ref] = line
     if found != known and memory.parent.is_dir():
         with contextlib.suppress(OSError):  # without a memory it costs time alone
@@ -63,11 +69,13 @@ def fingerprint(folder: Path) -> list[int]:
     return [count, size, newest]
 
 
-def _digest(folder: Path) -> str | None:
-    """The digest of a version whose files are, to the byte, those of its SHA256SUMS; else None."""
+def _digest(folder: Path, pruned: Collection[str]) -> str | None:
+    """The digest of a version whose files are, to the byte, those of its SHA256SUMS but for pruned ones; else None."""
     read = checkpoint.read(folder, deep=True)
-    whole = isinstance(read.sums, Mapping) and dict(read.hashed) == dict(read.sums)
-    return read.digest if whole else None
+    if not isinstance(read.sums, Mapping):
+        return None
+    wanted = {path: sha256 for path, sha256 in read.sums.items() if path not in pruned or path in read.entries}
+    return read.digest if dict(read.hashed) == wanted else None
 
 
 def take_in(model: Model, digests: Mapping[str, str]) -> list[Event]:
@@ -83,163 +91,57 @@ def take_in(model: Model, digests: Mapping[str, str]) -> list[Event]:
     written = _take_in_drafts(model)
     if written:
         model = registry.read_model(model.path)
-    for event in missing(model, digests):
+    for event in reversed(list(_missing(model, digests))):  # the absence of the first is what is looked for
         (model.path / registry.HISTORY).mkdir(exist_ok=True)
         disk.create(model.path / registry.HISTORY / f"{event.id}.json", documents.dump_json(event.to_dict()))
         written.append(event)
     return written
 
 
-def missing(model: Model, digests: Mapping[str, str]) -> list[Event]:
+def _missing(model: Model, digests: Mapping[str, str]) -> Iterator[Event]:
     """The events by which versions come to be saved under the numbers that their folders bear.
 
-    That is a ``saved`` event, also where an earlier version of this digest was deleted; where the version stands in the
-    history under another number, and its folder is no more there, a ``renumbered`` one. A second copy of a version that
-    is there gets none, nor what stands under a number that was another version's.
-
-    Args:
-        model: the model, whose events may be more than those on disk.
-        digests: the digest of each version that is to be saved.
+    That is a ``saved`` event, also where the version was deleted, followed by what of it is still pruned; where it
+    stands in the history under another number, and its folder is no more there, a ``renumbered`` one. A second copy of
+    a version that is there gets none, nor what stands under a number that was another version's.
     """
-    told = [event for event in model.events if event.kind in _LIVES]
-    numbers, bore = history.renumbered(told), bearers(told)
-    out: list[Event] = []
-
-    def say(kind: str, version: str, **facts: str) -> None:
-        last = max((*told, *out), key=history.order, default=None)
-        out.append(registry.new_event(kind, model.name, version, after=last, **facts))
-
+    told, numbers = history.told(model.events), history.renumbered(model.events)
+    latest = {event.digest: event for event in model.events}
     places: dict[str, list[str]] = {}
     for number, known in model.state.digests.items():
         for digest in known:
             places.setdefault(digest, []).append(number)
+
+    def say(kind: str, version: str, digest: str, **facts: Any) -> Event:  # noqa: ANN401 - fields of Event
+        after = latest.get(digest)
+        latest[digest] = registry.new_event(kind, model.name, version, after=after, digest=digest, **facts)
+        return latest[digest]
+
     for version, digest in digests.items():
         standing = places.get(digest, [])
-        if standing == [version] or not is_sealed(model.path / version, digest):
-            continue
         elsewhere = [number for number in standing if number != version]
+        if not is_sealed(model.path / version, digest) or digest not in told.get(version, {digest}):
+            continue
         if any(is_sealed(model.path / number, digest) for number in elsewhere):
             continue
-        if digest not in bore.get(version, {digest}):
-            continue
-        if not standing:
-            say("saved", version, digest=digest)
-        was = [*elsewhere, numbers.get(digest, version)][0]
-        if was != version:
-            say("renumbered", version, was=was, digest=digest)
+        gone = model.state.deleted.get(version)
+        if not standing or (gone and gone.digest == digest):
+            yield say("saved", version, digest)
+            if lacking := _lacking(model, version, digest):
+                yield say("pruned", version, digest, files=lacking)
+        if version not in standing and (was := [*elsewhere, numbers.get(digest, version)][0]) != version:
+            yield say("renumbered", version, digest, was=was)
         places[digest] = [version]
-    return out
 
 
-_LIVES = frozenset({"saved", "deleted", "renumbered"})
-
-
-def bearers(events: Iterable[Event]) -> dict[str, set[str | None]]:
-    """The digests of all versions that ever bore a number, by number."""
-    found: dict[str, set[str | None]] = {}
-    for event in events:
-        for number in (event.version, event.was):
-            if number and event.kind in _LIVES:
-                found.setdefault(number, set()).add(event.digest)
-    return found
-
-
-def deleted(events: Iterable[Event]) -> dict[str, Event]:
-    """The last ``deleted`` event of each version that was not saved since, by digest.
-
-    Args:
-        events: in the order of time.
-    """
-    found: dict[str, Event] = {}
-    for event in events:
-        if event.kind == "deleted" and event.digest:
-            found[event.digest] = event
-        elif event.kind == "saved" and event.digest:
-            found.pop(event.digest, None)
-    return found
-
-
-class Numbers:
-    """Here's numbers for versions of another copy of a model: theirs, or new ones where these are other versions'.
-
-    ``changed`` are the numbers there of those that got another one.
-    """
-
-    def __init__(self, here: Model, theirs: Model, at: Mapping[str, str]) -> None:
-        """Begin with what events say, and with the folders here by digest, ``at``."""
-        self.changed: dict[str, str] = {}
-        self._known = {event.digest: event.version for event in here.events if event.kind in _LIVES}
-        for numbers in (history.renumbered(here.events), at):
-            self._known.update(numbers.items())
-        self._bore = bearers(here.events)
-        folders = {version: digest for digest, version in at.items()}
-        for version in here.versions:
-            self._bore.setdefault(version, set()).add(folders.get(version))
-        self._last = max(here.last, theirs.last)
-
-    def __contains__(self, digest: str) -> bool:
-        """Whether a version was ever here."""
-        return digest in self._known
-
-    def of(self, digest: str, version: str) -> str:
-        """The number here of a version that is ``version`` there."""
-        number = self._known.get(digest) or version
-        if self._bore.get(number, {digest}) != {digest}:
-            self._last += 1
-            number = names.version_name(self._last)
-        self._bore.setdefault(number, set()).add(digest)
-        self._known[digest] = number
-        if number != version:
-            self.changed[version] = number
-        return number
-
-    def lose(self, number: str) -> None:
-        """Give a number up that another process has taken."""
-        self._bore[number].add(None)
-
-
-def settling(here: Model, theirs: Model, at: Mapping[str, str], numbers: Numbers) -> list[Event]:
-    """The events by which both histories, united, say what the folders here say.
-
-    Versions of there that have no folder here, such as deleted ones, get another number where theirs is another
-    version's here; what was deleted here stays so; every folder here is saved under its number.
-
-    Args:
-        here: the model, as it was before folders came.
-        theirs: the other copy of it.
-        at: the folders here by digest, with those that came.
-        numbers: with the digests of those.
-    """
-    both = _joined(here, theirs.events)
-    last = max(both.events, key=history.order, default=None)
-    out = []
-    said = {event.digest: version for version, event in theirs.state.deleted.items()}
-    said |= {digest: version for version, known in theirs.state.digests.items() for digest in known}
-    for digest, version in said.items():
-        if digest and digest not in numbers and (new := numbers.of(digest, version)) != version:
-            out.append(registry.new_event("renumbered", here.name, new, after=last, was=version, digest=digest))
-    stay = deleted(both.events).keys() | at.keys()
-    for digest, event in deleted(here.events).items():
-        if digest not in stay:  # there it is, or it was merged back into a copy of there
-            facts = {"digest": digest, "files": event.files, "reason": event.reason}
-            out.append(registry.new_event("deleted", here.name, event.version, after=last, **facts))
-    both = _joined(both, out)
-    saved = {digest for known in both.state.digests.values() for digest in known}
-    folders = {version: digest for digest, version in at.items()}
-    arrived = folders.keys() - set(here.versions)
-    sound = {v: digest for v, digest in folders.items() if v in here.state.saved or v in arrived or digest in saved}
-    return out + missing(both, sound)
-
-
-def _joined(model: Model, events: Iterable[Event]) -> Model:
-    """A model with further events."""
-    known = {event.id: event for event in (*events, *model.events)}
-    every = sorted(known.values(), key=history.order)
-    return replace(model, events=tuple(every), state=history.state(every))
+def _lacking(model: Model, version: str, digest: str) -> tuple[SealedFile, ...]:
+    """The files of a version that were pruned and are not here."""
+    said = (event for event in model.events if event.kind == "pruned" and event.digest == digest)
+    files = {file.path: file for event in said for file in event.files}
+    return tuple(file for path, file in files.items() if not os.path.lexists(model.path / version / path))
 
 
 def _take_in_drafts(model: Model) -> list[Event]:
-
     folder = model.path / registry.HISTORY
     ready: dict[str, list[Event]] = {}
     for name in registry.names_in(folder):

@@ -35,7 +35,7 @@ class Change(Protocol):
         """Read some models' folders and events again."""
 
 
-def carry_out(now: Change, *events: Event) -> None:
+def carry_out(now: Change, *events: Event, before: str = "nothing was changed") -> None:
     """Write events and do what they say, one after the other. The caller holds the root's lock.
 
     What goes wrong once an event is written is a warning; the next command that writes finishes it.
@@ -43,24 +43,52 @@ def carry_out(now: Change, *events: Event) -> None:
     Args:
         now: the change that this is part of.
         events: ``deleted``, ``pruned``, ``renumbered`` or, under the model's new name, ``renamed`` ones.
+        before: in words what was done already, for errors.
 
     Raises:
-        CkptkitError: a folder may not be changed, or the disk is full or refuses; that event and all after it are not
-            written, and nothing was changed for them.
+        CkptkitError: a folder may not be changed, and nothing was for any event; or the disk is full or refuses, and
+            nothing was changed for that event and all after it.
     """
+    require_movable(now, *events)
     try:
         for position, event in enumerate(events):
-            done = f"{position} of {len(events)} were done" if position else "nothing was changed"
-            _carry_out(now, event, done)
+            _carry_out(now, event, f"{position} of {len(events)} were done" if position else before)
     finally:
         now.reread(*{name for event in events for name in _models(event)})
+
+
+def require_movable(now: Change, *events: Event) -> None:
+    """Refuse operations that could be begun and never finished.
+
+    Args:
+        now: the change that they would be part of.
+        events: those of ``carry_out``.
+
+    Raises:
+        CkptkitError: a folder in which names have to change may not be written.
+    """
+    try:
+        for event in events:
+            _require_movable(now.root, _trash(now.root, event), event)
+    except OSError as error:
+        words = f"{error.filename or now.root}: {disk.reason(error)}; nothing was changed"
+        raise CkptkitError(words, disk.advice(error)) from error
+
+
+def _require_movable(root: Path, trash: Path, event: Event) -> None:
+    for source, target in _moves(root, trash, event):
+        if trash in source.parents:
+            continue
+        moved = [source] if source.is_dir() and source.parent != target.parent else []  # its entry ".." changes
+        for folder in (source.parent, *moved):
+            if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+                raise CkptkitError(f"{folder} is not writable; nothing was changed", f"try `chmod u+w {folder}`")
 
 
 def _carry_out(now: Change, event: Event, done: str) -> None:
     place = now.root / _models(event)[-1] / registry.HISTORY / f"{event.id}.json"
     try:
-        trash = _home(now.root, event) / TRASH / event.id
-        _require_movable(now.root, trash, event, done)
+        trash = _trash(now.root, event)
         try:
             _plan(now, trash, event)
             place.parent.mkdir(exist_ok=True)
@@ -72,7 +100,7 @@ def _carry_out(now: Change, event: Event, done: str) -> None:
                 raise
     except OSError as error:
         words = f"{error.filename or place}: {disk.reason(error)}; {done}"
-        raise CkptkitError(words, "free some space, or give yourself the right to write there") from error
+        raise CkptkitError(words, disk.advice(error)) from error
     try:
         _finish(now.root, trash, event)
         _empty(trash)
@@ -104,23 +132,22 @@ def recover(root: Path) -> None:
             failed.append((trash, error))
     for trash, why in failed:
         words = f"what a command began there cannot be finished: {disk.reason(why)}"
-        raise CkptkitError(f"{trash}: {words}", "free some space, or give yourself the right to write there") from why
+        hint = disk.advice(why) if isinstance(why, OSError) else "look at what is in it, and remove it by hand"
+        raise CkptkitError(f"{trash}: {words}", hint) from why
 
 
-def _home(root: Path, event: Event) -> Path:
-    """The private folder on the disk of what is moved: a model's folder itself is beside that of the registry."""
-    return root / registry.HOME if event.kind == "renamed" else publication.private(root, root / event.model)
+def _trash(root: Path, event: Event) -> Path:
+    """What goes is moved there, on its disk: a model's folder itself is beside that of the registry."""
+    home = root / registry.HOME if event.kind == "renamed" else publication.private(root, root / event.model)
+    return home / TRASH / event.id
 
 
 def _left(root: Path) -> Iterator[Path]:
-    """The folders in the trash of the registry, and of models on other disks."""
-    trash = root / registry.HOME / TRASH
-    if _is_there(trash):
-        yield from (trash / name for name in sorted(os.listdir(trash)))
-    for model in sorted(os.listdir(root)):
-        if not model.startswith("."):
-            trash = root / model / registry.HOME / TRASH
-            yield from (trash / name for name in registry.names_in(trash))
+    """The folders in the trash of the registry, and of its models on other disks; what else lies there is not ours."""
+    homes = (publication.private(root, root / name) for name in registry.model_names(root))
+    for home in dict.fromkeys([root / registry.HOME, *homes]):
+        if _is_there(home / TRASH):
+            yield from (home / TRASH / name for name in sorted(os.listdir(home / TRASH)))
 
 
 def _models(event: Event) -> tuple[str, ...]:
@@ -139,21 +166,6 @@ def _moves(root: Path, trash: Path, event: Event) -> list[tuple[Path, Path]]:
     if event.kind == "renumbered":
         return [(model / str(event.was), folder)]
     return [(root / str(event.was), model), (trash / _TOMBSTONE, root / str(event.was))]
-
-
-def _require_movable(root: Path, trash: Path, event: Event, done: str) -> None:
-    """Refuse an operation that could be begun and never finished.
-
-    Raises:
-        CkptkitError: a folder in which names have to change may not be written.
-    """
-    for source, target in _moves(root, trash, event):
-        if trash in source.parents:
-            continue
-        moved = [source] if source.is_dir() and source.parent != target.parent else []  # its entry ".." changes
-        for folder in (source.parent, *moved):
-            if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
-                raise CkptkitError(f"{folder} is not writable; {done}", f"try `chmod u+w {folder}`")
 
 
 def _plan(now: Change, trash: Path, event: Event) -> None:

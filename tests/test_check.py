@@ -480,10 +480,27 @@ def test_a_deleted_version_that_came_back(root: Path) -> None:
     damage_seal(root / "penguins" / "v0002")
     other = told()
     assert other.keys() == {"CK903"}
-    assert "`mv v0002 v0003` in the model's folder, then `ckptkit index`" in other["CK903"][0][2]
+    assert "`ckptkit rename penguins/v0002 v0003`" in other["CK903"][0][2]
     (root / "penguins" / "v0002").rename(root / "penguins" / "v0003")
     rebuild(root)
     assert told() == {}
+
+
+def test_a_number_that_was_given_again_after_a_deletion(root: Path, tmp_path: Path) -> None:
+    """A copy that did not know of the deletion went on, and was put over the registry."""
+    shutil.copytree(root, tmp_path / "copy", symlinks=True)
+    save(root, files={"weights.txt": b"here"})
+    delete("penguins/3", root=root)
+    save(tmp_path / "copy", files={"weights.txt": b"there"})
+    copy_over(tmp_path / "copy", root)
+    found = told()
+    assert [hint.partition(";")[0] for _, _, hint in found.pop("CK904")] == [
+        "keep the one that is here: `ckptkit rename penguins/v0003 v0004`"
+    ]
+    assert found == {}
+    rename("penguins/3", "v0004", root=root)
+    assert told() == {}
+    assert list(registry.read_model(root / "penguins").state.deleted) == ["v0003"]
 
 
 def test_an_alias_on_a_version_that_was_deleted(root: Path) -> None:

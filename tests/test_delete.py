@@ -15,6 +15,7 @@ from ckptkit.verbs.alias import undo
 from ckptkit.verbs.check import check
 from ckptkit.verbs.delete import Deletion, delete
 from ckptkit.verbs.stage import stage
+from ckptkit.verbs.which import which
 
 
 @pytest.fixture
@@ -95,14 +96,53 @@ def test_what_is_in_production_stays_unless_forced(root: Path) -> None:
 
 def test_one_delete_mends_what_was_removed_by_hand(root: Path) -> None:
     digest = registry.digest_of(root / "penguins" / "v0001")
+    shutil.copy(root / "penguins" / "v0001" / "model.safetensors", root.parent / "found")
     shutil.rmtree(root / "penguins" / "v0001")
     assert [finding.code for finding in check(root, select=["CK9"]).findings if finding.code != "CK907"]
     done = delete("penguins/1", root=root)
-    assert (done.removals[0].files, done.removals[0].bytes, done.freed) == ((), 0, 0)
+    assert (done.removals[0].bytes, done.freed) == (0, 0)
+    assert [(file.path, file.bytes) for file in done.removals[0].files] == [("model.safetensors", None)]
+    match = which(root.parent / "found", root=[root]).matches[0]
+    assert (match.ref, match.path, match.state) == ("penguins/v0001", "model.safetensors", "deleted")
     assert gone(root) == {"v0001": digest}
     assert check(root, select=["CK9"]).findings == ()
     with pytest.raises(NotFoundError, match="was deleted on"):
         delete("penguins/1", root=root)
+
+
+@pytest.mark.parametrize("how", ["no index", "another version", "broken"])
+def test_files_are_those_of_this_version_or_not_known(root: Path, how: str) -> None:
+    stored = root / "index.json"
+    if how == "no index":
+        stored.unlink()
+    elif how == "broken":
+        stored.write_bytes(stored.read_bytes().replace(b"penguins", b"pinguins"))
+    else:
+        here = root / "penguins"
+        index.write(root, index.build(root, at="2000-01-01T00:00:00.000000Z"))
+        shutil.copytree(here / "v0001", here / "kept")
+        shutil.rmtree(here / "v0001")
+        shutil.copytree(here / "v0002", here / "v0001")
+        index.write(root, index.build(root))
+        shutil.rmtree(here / "kept")
+    shutil.rmtree(root / "penguins" / "v0001")
+    assert delete("penguins/1", root=root).removals[0].files == ()
+
+
+def test_what_cannot_go_keeps_its_aliases(root: Path) -> None:
+    events = os.listdir(root / "penguins" / "history")
+    (root / "penguins" / "v0002").chmod(0o555)
+    try:
+        if os.access(root / "penguins" / "v0002", os.W_OK):
+            pytest.skip("this user writes everywhere")
+        for ref in ("penguins/2", "penguins"):
+            with pytest.raises(CkptkitError, match="v0002 is not writable; nothing was changed"):
+                delete(ref, every=ref == "penguins", force=True, root=root)
+    finally:
+        (root / "penguins" / "v0002").chmod(0o755)
+    assert os.listdir(root / "penguins" / "history") == events
+    assert index.load(root)["models"]["penguins"]["aliases"] == {"champion": "v0002", "old": "v0002"}
+    assert {path.name for path in (root / "penguins").glob("v*")} == {"v0001", "v0002", "v0003"}
 
 
 def no_sums(folder: Path) -> None:

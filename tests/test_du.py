@@ -11,6 +11,7 @@ from ckptkit.report import space
 from ckptkit.verbs.alias import move
 from ckptkit.verbs.du import Usage, du
 from ckptkit.verbs.prune import prune
+from ckptkit.verbs.rename import rename
 
 SIZE = 2_000_000
 
@@ -114,6 +115,12 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert document["schema"] == "ckptkit/du/1"
     assert document["models"][0]["runs"][0]["versions"][0]["ref"] == "whales/v0001"
     assert main(["du", "seals"]) == 1
+
+
+def test_a_name_that_a_model_had_is_no_model(root: Path) -> None:
+    rename("whales", "orcas", root=root)
+    assert [model.model for model in du(root=root).models] == ["orcas", "penguins"]
+    assert du("whales", root=root).models[0].runs == ()
 
 
 def test_where_there_is_nothing(root: Path, tmp_path: Path) -> None:

@@ -64,6 +64,18 @@ def test_a_file_smaller_than_a_block_is_copied(root: Path) -> None:
     assert is_one(first.path / "large", staged(root, data=large, model="b"))
 
 
+def test_however_many_files_a_version_has(root: Path) -> None:
+    files = {f"shard-{number:03}.bin": BYTES + b"%d" % number for number in range(150)}
+    first = publish(root, files=files).path
+    with publication.open_stage(root) as stage:
+        for path, data in files.items():
+            (stage.home / "source").write_bytes(data)
+            stage.add(stage.home / "source", path, move=False)
+        duplicates.share(stage, root, index.load(root), "penguins")
+        assert all(is_one(first / path, stage.folder / path) for path in files)
+    assert twin(root, *files.values()) == "penguins/v0001"
+
+
 def damaged(path: Path) -> None:
     path.chmod(0o644)
     path.write_bytes(BYTES[::-1])

@@ -38,6 +38,10 @@ def alias(second: int, version: str | None, digest: str | None = ONE, **facts: A
     return event(second, "alias", version, digest, **{"alias": "champion"} | facts)
 
 
+def files(*paths: str) -> tuple[SealedFile, ...]:
+    return tuple(SealedFile(path=path, bytes=None, sha256="a" * 64) for path in paths)
+
+
 def heads(state: State) -> dict[str, list[str]]:
     return {chain: [each.id for each in events] for chain, events in state.heads.items()}
 
@@ -74,30 +78,50 @@ def test_the_first_of_two_saves_counts_and_both_digests_are_known() -> None:
     assert state.digests == {"v0001": (ONE, TWO)}
 
 
-def test_a_deleted_version_leaves_its_number_and_nothing_else() -> None:
+def test_what_was_said_of_a_version_is_known_after_its_deletion() -> None:
     said = [
         saved(1),
         event(2, "stage", stage="production"),
         event(3, "described", text="the best"),
         event(4, "evaluated", metrics={"auc": Metric(value=0.9)}),
-        event(5, "pruned", files=(SealedFile(path="w.bin", bytes=3, sha256="a" * 64),)),
+        event(5, "pruned", files=files("w.bin")),
     ]
     before, state = history.state(said), history.state([*said, event(6, "deleted")])
     assert before.stages == {"v0001": "production"}
     assert before.texts == {"v0001": "the best"}
     assert [each.id for each in before.evaluations["v0001"]] == ["e4"]
     assert before.pruned == {"v0001": {"w.bin"}}
-    assert (state.stages, state.texts, state.evaluations, state.pruned) == ({}, {}, {}, {})
-    assert (state.saved, state.digests, state.last) == ({}, {}, 1)
     assert state.deleted["v0001"].id == "e6"
+    assert replace(state, deleted={}) == before
 
 
-def test_a_deleted_version_that_is_saved_again_is_as_it_was() -> None:
+def test_a_deleted_version_that_is_saved_again() -> None:
     said = [saved(1), event(2, "stage", stage="production"), event(3, "deleted"), saved(4)]
     state = history.state(said)
-    assert (state.saved["v0001"].id, state.deleted) == ("e4", {})
+    assert (state.saved["v0001"].id, state.deleted) == ("e1", {})
     assert (state.digests, state.stages) == ({"v0001": (ONE,)}, {"v0001": "production"})
     assert history.state([*said, event(5, "deleted")]).deleted["v0001"].id == "e5"
+
+
+def test_a_number_that_was_used_again_is_known() -> None:
+    state = history.state([saved(1), event(2, "deleted"), saved(3, digest=TWO)])
+    assert state.digests == {"v0001": (ONE, TWO)}
+    assert history.told([saved(1), event(2, "renumbered", "v0002", was="v0001"), saved(3, digest=TWO)]) == {
+        "v0001": {ONE, TWO},
+        "v0002": {ONE},
+    }
+
+
+def test_what_was_pruned_is_so_until_it_is_saved_anew() -> None:
+    pruned = [saved(1), event(2, "pruned", files=files("a")), event(3, "deleted")]
+    assert history.state(pruned).pruned == {"v0001": {"a"}}
+    assert history.state([*pruned, saved(4)]).pruned == {}
+    assert history.state([*pruned, saved(4), event(5, "pruned", files=files("b"))]).pruned == {"v0001": {"b"}}
+
+
+def test_by_digest_two_versions_of_one_number_are_told_apart() -> None:
+    lives = history.by_digest([saved(1), saved(2, digest=TWO), event(3, "deleted", digest=TWO), alias(4, "v0001")])
+    assert (list(lives.saved), list(lives.deleted), lives.aliases) == ([ONE, TWO], [TWO], {})
 
 
 def test_an_alias_stands_where_the_last_of_its_chain_put_it() -> None:
@@ -199,9 +223,6 @@ def test_what_was_measured_later_is_in_the_order_of_time() -> None:
 
 
 def test_what_was_pruned_adds_up() -> None:
-    def files(*paths: str) -> tuple[SealedFile, ...]:
-        return tuple(SealedFile(path=path, bytes=None, sha256="a" * 64) for path in paths)
-
     said = [saved(1), event(2, "pruned", files=files("a", "b")), event(3, "pruned", files=files("b", "c"))]
     assert history.state(said).pruned == {"v0001": {"a", "b", "c"}}
 
@@ -296,11 +317,10 @@ def test_until_a_time_in_todays_numbers() -> None:
         "v0008",
         "v0008",
     ]
-    assert [list(stood[second].saved) for second in (2, 3, 5, 6)] == [
-        ["v0001"],
-        ["v0001", "v0008"],
-        ["v0008"],
-        ["v0008"],
+    assert [(list(stood[second].saved), list(stood[second].deleted)) for second in (2, 3, 5)] == [
+        (["v0001"], []),
+        (["v0001", "v0008"], []),
+        (["v0001", "v0008"], ["v0001"]),
     ]
     assert [stood[second].last for second in (3, 6)] == [2, 8]
     assert history.state(said, "2026-11-24T10:00:00.999999Z") == history.state([])
@@ -372,9 +392,10 @@ def test_of_every_chain_something_holds_and_no_head_was_followed(events: list[Ev
     assert state.heads.keys() == {chain for each in events if (chain := history.chain(each))}
     followed = {previous for each in events for previous in (each.previous, *each.settles)}
     assert not followed & {each.id for chain in state.heads.values() for each in chain}
-    assert not state.saved.keys() & state.deleted.keys()
     assert state.saved.keys() == state.digests.keys()
-    assert not state.deleted.keys() & (state.stages.keys() | state.texts.keys() | state.evaluations.keys())
+    assert {digest for known in state.digests.values() for digest in known} == {
+        each.digest for each in events if each.kind == "saved"
+    }
 
 
 @given(histories(), st.integers(0, 9))

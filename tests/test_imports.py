@@ -18,7 +18,7 @@ FLOORS = (
     ("verbs", "report"),
     ("succession",),
     ("change",),
-    ("takein", "transaction", "publication", "references", "duplicates", "rules", "capture", "templates"),
+    ("takein", "numbering", "transaction", "publication", "references", "duplicates", "rules", "capture", "templates"),
     ("index", "removal", "retention", "roots"),
     ("registry", "index_file", "overview", "expression", "comparison"),
     ("history",),

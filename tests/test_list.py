@@ -335,7 +335,7 @@ def tell(root: Path, kind: str, version: str, **facts: Any) -> str:
         ("val/loss < 0.5 or who == ada", (2, 3)),
         ("val/loss == nan", (3,)),
         ("not val/loss < 0.5 and seed == 42", (1, 3)),
-        ("metric:val/loss > metric:train/loss", (1, 2)),
+        ("metric:val/loss < 0.5", (2,)),
         ("tag:purpose == baseline and depth in (2, 3)", (1,)),
         ("depth == null", (3, 4)),
         ("alias == champion", (2,)),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from registries import publish
 
-from ckptkit import checkpoint, index_file, registry
+from ckptkit import checkpoint, documents, index_file, registry
 from ckptkit import index as derived
 from ckptkit.cli import main
 from ckptkit.errors import CkptkitError, NotFoundError
@@ -78,9 +78,15 @@ def digests(root: Path, model: str = "penguins") -> dict[str, str]:
     }
 
 
-def is_sound(root: Path) -> None:
-    """Every version verifies, is saved under its number, and what is derived is what a rebuild gives."""
-    assert [f for f in check(root, select=["CK20", "CK9"], deep=True).findings if f.code != "CK907"] == []
+def is_sound(root: Path, *undecided: str) -> None:
+    """Every version verifies, is saved under its number, and what is derived is what a rebuild gives.
+
+    Args:
+        root: the registry root.
+        undecided: the versions of which it is to be decided whether they stay.
+    """
+    found = [f for f in check(root, select=["CK20", "CK9"], deep=True).findings if f.code != "CK907"]
+    assert [(f.code, f.path.removeprefix(f"{root}/")) for f in found] == [("CK912", ref) for ref in undecided]
     assert (root / "index.json").read_bytes() == index_file.dump(derived.build(root))
     assert [name for name in os.listdir(root / registry.HOME) if name.startswith(("stage-", "gone-"))] == []
 
@@ -138,15 +144,136 @@ def test_two_registries_that_merge_each_other_hold_the_same(here: Path, there: P
     merge(there, root=here)
     merge(here, root=there)
     assert sorted(digests(here).values()) == sorted(digests(there).values())
-    is_sound(here)
+    assert publish(here, "penguins").ref == "penguins/v0004"
+    agree(here, there)
+
+
+def events(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.glob("*/history/*")}
+
+
+def agree(here: Path, there: Path, *undecided: str) -> None:
+    """After a merge in both directions numbers and events are the same on both sides, and nothing is left to do."""
+    merge(there, root=here)
+    merge(here, root=there)
+    assert events(here) == events(there)
+    for name in ("penguins", "whales"):
+        mine, theirs = ({digest: at for at, digest in digests(root, name).items()} for root in (here, there))
+        assert all(mine[digest] == theirs[digest] for digest in mine.keys() & theirs.keys())
+        assert registry.read_model(here / name).state == registry.read_model(there / name).state
+    before = tree(here), tree(there)
+    for root, other in 3 * [(here, there), (there, here)]:
+        done = merge(other, root=root)
+        assert (done.copied, done.renumbered, done.followed, done.moves, done.filled, done.events) == (
+            {},
+            {},
+            {},
+            {},
+            [],
+            [],
+        )
+    assert (tree(here), tree(there)) == before
+    is_sound(here, *undecided)
     is_sound(there)
-    for root, other in ((here, there), (there, here)):
+
+
+def test_registries_that_gave_the_same_numbers_agree(here: Path, there: Path) -> None:
+    agree(here, there)
+    assert digests(here) == digests(there)
+    for root in (here, there):
+        publish(root, message=f"one more on {root.name}")
+        publish(root, "whales", message=f"one more on {root.name}")
+    agree(here, there)
+    assert digests(here) == digests(there)
+    assert len(digests(here)) == 5
+
+
+def test_both_sides_that_merged_before_either_was_told_agree(here: Path, there: Path, tmp_path: Path) -> None:
+    shutil.copytree(here, tmp_path / "before", symlinks=True)
+    merge(there, root=here)
+    merge(tmp_path / "before", root=there)
+    agree(here, there)
+    assert digests(here) == digests(there)
+
+
+def test_a_version_that_was_renumbered_there_is_so_here(here: Path, there: Path) -> None:
+    agree(here, there)
+    whale = digests(there, "whales")["v0001"]
+    rename("whales/1", "5", root=there)
+    publish(here, "whales", message="a second whale")
+    done = merge(there, root=here)
+    assert done.followed == {"whales/v0001": "whales/v0005"}
+    assert digests(here, "whales")["v0005"] == whale
+    agree(here, there)
+    assert digests(here, "whales") == digests(there, "whales")
+
+
+def test_of_two_numbers_that_one_version_was_given_the_later_holds(here: Path, there: Path) -> None:
+    agree(here, there)
+    rename("whales/1", "5", root=there)
+    rename("whales/1", "7", root=here)
+    agree(here, there)
+    assert list(digests(there, "whales")) == ["v0007"]
+
+
+def test_a_number_that_is_taken_here_is_not_followed(here: Path, there: Path) -> None:
+    agree(here, there)
+    whale = digests(there, "whales")["v0001"]
+    rename("whales/1", "2", root=there)
+    mine = publish(here, "whales", message="a second whale").digest
+    done = merge(there, root=here)
+    assert done.followed == {"whales/v0001": "whales/v0003"}
+    assert digests(here, "whales") == {"v0002": mine, "v0003": whale}
+    agree(here, there)
+    assert digests(there, "whales") == digests(here, "whales")
+
+
+def test_numbers_that_were_swapped(here: Path, there: Path) -> None:
+    agree(here, there)
+    one, two = digests(there)["v0001"], digests(there)["v0002"]
+    folder = there / "penguins"
+    for was, version in (("v0001", "v0009"), ("v0002", "v0001"), ("v0009", "v0002")):
+        digest = registry.digest_of(folder / was)
+        event = registry.new_event("renumbered", "penguins", version, was=was, digest=digest)
+        (folder / "history" / f"{event.id}.json").write_bytes(documents.dump_json(event.to_dict()))
+        (folder / was).rename(folder / version)
+    index(there)
+    assert (digests(there)["v0001"], digests(there)["v0002"]) == (two, one)
+    agree(here, there)
+    assert digests(here) == digests(there)
+
+
+def test_a_name_that_something_else_took_gives_way_to_a_new_number(here: Path, there: Path) -> None:
+    agree(here, there)
+    rename("whales/1", "5", root=there)
+    (here / "whales" / "v0005").mkdir()
+    merge(there, root=here)
+    assert registry.read_model(here / "whales").versions == ("v0005", "v0006")
+    (here / "whales" / "v0005").rmdir()
+    agree(here, there)
+    assert list(digests(there, "whales")) == ["v0006"]
+
+
+def test_deletions_and_prunings_on_both_sides_come_to_rest(here: Path, there: Path) -> None:
+    agree(here, there)
+    prune("penguins", keep_stages=["archived"], force=True, root=there)
+    delete("whales/1", root=there)
+    delete("penguins/1", root=here, force=True)
+    rename("penguins/2", "9", root=here)
+    publish(there, message="one more")
+    merge(there, root=here)
+    merge(here, root=there)
+    assert events(here) == events(there)
+    before = tree(here), tree(there)
+    for root, other in 3 * [(here, there), (there, here)]:
         merge(other, root=root)
-        before = tree(root)
-        merge(other, root=root)
-        assert tree(root) == before
-        is_sound(root)
-    assert publish(here, "penguins").ref == "penguins/v0005"
+    assert (tree(here), tree(there)) == before
+    is_sound(here, "whales/v0001")
+    is_sound(there, "penguins/v0001")
+    delete("whales/1", root=here)
+    assert index(there).taken_in == ("penguins/v0001",)
+    agree(here, there)
+    assert digests(here) == digests(there)
 
 
 def test_what_was_deleted_here_stays_deleted(here: Path, there: Path) -> None:
@@ -167,24 +294,32 @@ def test_what_was_deleted_there_stays_here(here: Path, there: Path) -> None:
     delete("penguins/2", root=there, force=True)
     merge(there, root=here)
     assert digests(here) == before
-    assert registry.read_model(here / "whales").state.deleted == {}
-    is_sound(here)
+    is_sound(here, "penguins/v0002", "whales/v0001")
     after = tree(here)
     assert merge(there, root=here).events == []
     assert tree(here) == after
+    assert merge(here, root=there).deleted == ["penguins/v0002", "whales/v0001"]
+    assert registry.read_model(there / "whales").versions == ()
 
 
-def test_a_deletion_that_was_undone_elsewhere_is_one_still(here: Path, there: Path) -> None:
+def test_a_deletion_that_was_taken_back_elsewhere_is_taken_back(here: Path, there: Path) -> None:
     merge(there, root=here)
     delete("whales/1", root=there)
     merge(there, root=here)
-    merge(here, root=there)
-    assert registry.read_model(there / "whales").versions == ()
-    assert list(registry.read_model(there / "whales").state.deleted) == ["v0001"]
+    assert index(here).taken_in == ("whales/v0001",)
+    assert merge(here, root=there).copied["whales/v0001"] == "whales/v0001"
+    agree(here, there)
+
+
+def test_what_was_pruned_and_deleted_there_is_still_pruned_here(there: Path, tmp_path: Path) -> None:
+    prune("whales", keep_stages=["archived"], force=True, root=there)
+    shutil.copytree(there, tmp_path / "clone", symlinks=True)
+    delete("whales/1", root=tmp_path / "clone")
+    merge(tmp_path / "clone", root=there)
+    is_sound(there, "whales/v0001")
+    assert index(there).taken_in == ("whales/v0001",)
     is_sound(there)
-    before = tree(there)
-    merge(here, root=there)
-    assert tree(there) == before
+    assert registry.read_model(there / "whales").state.pruned == {"v0001": {"model.safetensors"}}
 
 
 def test_a_deleted_version_of_there_does_not_take_a_number_here(here: Path, there: Path) -> None:
@@ -291,7 +426,7 @@ def test_what_is_pruned_on_either_side(here: Path, there: Path) -> None:
     is_sound(here)
     assert os.listdir(here / "penguins" / "v0003") == os.listdir(there / "penguins" / "v0001")
     assert set(registry.read_model(here / "penguins").state.pruned) == {"v0003"}
-    prune("whales", drop=["*"], force=True, root=here)
+    prune("whales", keep_stages=["archived"], force=True, root=here)
     before = tree(here)
     assert merge(there, root=here).filled == []
     assert tree(here) == before
@@ -299,7 +434,7 @@ def test_what_is_pruned_on_either_side(here: Path, there: Path) -> None:
 
 def test_what_is_pruned_there_stays_whole_here(there: Path, tmp_path: Path) -> None:
     merge(there, root=tmp_path / "clone")
-    prune("penguins", drop=["*"], force=True, root=there)
+    prune("penguins", keep_stages=["archived"], force=True, root=there)
     merge(there, root=tmp_path / "clone")
     assert (tmp_path / "clone" / "penguins" / "v0001" / "model.safetensors").read_bytes() == b"first"
     is_sound(tmp_path / "clone")
@@ -332,8 +467,7 @@ def test_a_clock_that_goes_ahead(here: Path, there: Path) -> None:
     event.unlink()
     event.with_name(f"{said['id']}.json").write_bytes(json.dumps(said).encode())
     merge(there, root=here)
-    assert list(registry.read_model(here / "whales").state.saved) == ["v0001"]
-    is_sound(here)
+    is_sound(here, "whales/v0001")
     before = tree(here)
     merge(there, root=here)
     assert tree(here) == before
@@ -364,6 +498,7 @@ def test_what_is_printed(here: Path, there: Path, capsys: pytest.CaptureFixture[
         "copied: 2 versions, 5 events",
         "penguins/v0002",
         "penguins/v0001 → penguins/v0003: the number was another version's",
+        "penguins@best: nothing → v0002",
         "not taken: whales/v0001: lacks model.safetensors",
     ]
     assert main(["merge", str(there), "--json"]) == 1
@@ -371,6 +506,15 @@ def test_what_is_printed(here: Path, there: Path, capsys: pytest.CaptureFixture[
     assert document["schema"] == "ckptkit/merged/1"
     assert (document["copied"], document["events"]) == ({}, 0)
     assert list(document["refused"]) == ["whales/v0001"]
+    rename("penguins/2", "9", root=there)
+    move("penguins@best", "1", root=there)
+    main(["merge", str(there), "--root", str(here)])
+    assert capsys.readouterr().out.splitlines() == [
+        "copied: 0 versions, 2 events",
+        "penguins/v0002 → penguins/v0009: renumbered, as it was there",
+        "penguins@best: v0002 → v0003",
+        "not taken: whales/v0001: lacks model.safetensors",
+    ]
 
 
 @pytest.mark.parametrize("name", ["Penguins", "WHALES"])
@@ -436,8 +580,12 @@ merge(sys.argv[2], root=sys.argv[1])
 """
 
 
-def test_a_killed_merge_is_finished_by_the_next(here: Path, there: Path, tmp_path: Path) -> None:
-    delete("penguins/1", root=there)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_killed_merge_is_finished_by_the_next(here: Path, there: Path, tmp_path: Path, *, is_first: bool) -> None:
+    if is_first:
+        delete("penguins/1", root=there)
+    else:  # what is here is to be renumbered
+        merge(here, root=there)
     publish(there, aliases=["best"], message="third")
     kept = tmp_path / "kept"
     shutil.copytree(here, kept, symlinks=True)

@@ -1,3 +1,4 @@
+import io
 import json
 import shutil
 from pathlib import Path
@@ -69,11 +70,68 @@ def test_a_second_time_nothing_is_left_to_prune(root: Path) -> None:
 
 
 def test_some_files_go_and_later_the_others(root: Path) -> None:
-    prune("penguins", drop=["optim*"], root=root)
-    assert {tuple(paths) for paths in saved(root).values()} == {("model.bin",)}
+    done = prune("penguins", keep_last=1, drop=["optim*"], root=root)
+    assert done.stays == {"penguins/v0001/model.bin": 11, "penguins/v0002/model.bin": 11}
+    assert [*saved(root).values()] == [["model.bin"], ["model.bin"], [*FILES]]
     done = prune("penguins", keep_last=2, root=root)
     assert [file.path for removal in done.removals for file in removal.files] == ["model.bin"]
     assert index.build(root)["models"]["penguins"]["versions"]["v0001"]["pruned"] == sorted(FILES)
+
+
+def test_what_is_read_beside_weights_stays_and_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    beside = {"config.json": b"{}", "tokenizer.json": b"{" + b" " * 2_000_000 + b"}", "tokenizer.model": b"pieces"}
+    for number in (1, 2):
+        publish(root, "whales", files={**FILES, **beside}, tags={"number": str(number)})
+    assert main(["prune", "whales", "--keep-last", "1", "--yes"]) == 0
+    out = capsys.readouterr().out
+    told = (
+        "stay in the others: whales/v0001/tokenizer.json, whales/v0001/tokenizer.model, whales/v0001/config.json (2 MB)"
+    )
+    assert told in out
+    assert all((root / "whales" / "v0001" / path).read_bytes() == data for path, data in beside.items())
+    assert saved(root)["whales/v0001"] == []
+    assert main(["prune", "whales", "--keep-last", "1", "--yes", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["versions"], document["stays"]) == (
+        [],
+        {"whales/v0001/config.json": 2, "whales/v0001/tokenizer.json": 2_000_002, "whales/v0001/tokenizer.model": 6},
+    )
+    prune("whales", keep_last=1, drop=["*"], root=root)
+    assert not any((root / "whales" / "v0001" / path).exists() for path in beside)
+    assert (root / "whales" / "v0001" / "lineage.json").exists()
+
+
+@pytest.mark.parametrize("drop", [[], ["optimizer*"]])
+def test_what_could_go_is_no_decided_plan(root: Path, drop: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    before = saved(root)
+    words = [word for glob in drop for word in ("--drop", glob)]
+    assert main(["prune", "penguins", *words, "--yes", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["undecided"], document["done"], len(document["versions"])) == (True, False, 3)
+    assert main(["prune", "penguins", *words, "--keep-last", "2", "--dry-run", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["undecided"], document["done"], len(document["versions"])) == (False, False, 1)
+    assert saved(root) == before
+
+
+@pytest.mark.parametrize("words", [["prune", "penguins", "--keep-last", "1"], ["delete", "penguins/1"]])
+def test_a_no_is_a_plan_that_was_not_done(
+    root: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = saved(root)
+    monkeypatch.setattr("sys.stdin", Terminal("n\n" * 2))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main([*words, "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert (document["done"], document["versions"][0]["version"]) == (False, "penguins/v0001")
+    assert main(words) == 1
+    assert capsys.readouterr().out == ""
+    assert saved(root) == before
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.mark.parametrize("dry_run", [True, False])

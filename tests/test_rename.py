@@ -104,9 +104,10 @@ def test_a_name_may_change_its_case(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("whales", "the name whales is taken"),
+        ("whales", "the name whales is taken: another model is called so"),
         ("Whales", "differs from 'whales' by case alone"),
-        ("logs", "the name logs is taken"),
+        ("logs", "the name logs is taken: there is .*/runs/logs"),
+        ("lost", "the name lost is taken: there is .*/runs/lost"),
         ("penguins", "is called penguins already"),
         ("v0007", "no name for a model"),
         ("../x", "no name for a model"),
@@ -116,6 +117,7 @@ def test_a_name_may_change_its_case(root: Path) -> None:
 )
 def test_names_that_cannot_be_given(root: Path, name: str, words: str) -> None:
     (root / "logs").mkdir()
+    (root / "lost").symlink_to("nowhere")
     before = sorted(os.listdir(root))
     with pytest.raises(CkptkitError, match=words) as caught:
         rename("penguins", name, root=root)
@@ -125,17 +127,17 @@ def test_names_that_cannot_be_given(root: Path, name: str, words: str) -> None:
 
 def test_a_name_that_another_model_had_is_not_given(root: Path) -> None:
     rename("whales", "orcas", root=root)
-    with pytest.raises(CkptkitError, match="the name whales is taken"):
+    with pytest.raises(CkptkitError, match="the name whales is taken: orcas was called so before"):
         rename("penguins", "whales", root=root)
     delete("orcas", every=True, root=root)
-    with pytest.raises(CkptkitError, match="the name orcas is taken"):
+    with pytest.raises(CkptkitError, match="the name orcas is taken: a model without versions is called so"):
         rename("penguins", "orcas", root=root)
 
 
 def test_what_was_put_under_the_old_name_stays(root: Path) -> None:
     rename("penguins", "seals", root=root)
     (root / "penguins" / "notes.txt").write_text("mine")
-    with pytest.raises(CkptkitError, match="the name penguins is taken"):
+    with pytest.raises(CkptkitError, match=r"the name penguins is taken: there is .*/runs/penguins/notes\.txt"):
         rename("seals", "penguins", root=root)
     assert (root / "penguins" / "notes.txt").read_text() == "mine"
     assert said(root, "seals") == PENGUINS
@@ -190,6 +192,17 @@ def test_numbers_that_are_none(root: Path, number: str) -> None:
     with pytest.raises(CkptkitError, match="is no number of a version"):
         rename("penguins/2", number, root=root)
     assert said(root, "penguins") == PENGUINS
+
+
+def test_a_number_that_leaves_room_for_those_after_it(root: Path) -> None:
+    for number in ("100000000", "9" * 18):
+        with pytest.raises(CkptkitError, match="is above 99,999,999") as caught:
+            rename("penguins/1", number, root=root)
+        assert caught.value.hint == "the next is v0003"
+    assert said(root, "penguins") == PENGUINS
+    rename("penguins/1", "99999999", root=root)
+    assert publish(root).ref == "penguins/v100000000"
+    assert is_clean(root)
 
 
 def test_versions_that_cannot_be_renumbered(root: Path, tmp_path: Path) -> None:

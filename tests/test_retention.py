@@ -60,6 +60,53 @@ def test_saved_files_go_and_records_never(drop: tuple[str, ...], paths: list[str
     assert dropped(part({"v0001": row()}), Policy(drop=drop)) == ({"v0001": paths} if paths else {})
 
 
+FOLDER = (
+    *(
+        "model.safetensors",
+        "pytorch_model-00001-of-00002.bin",
+        "optimizer.pt",
+        "rng_state.pth",
+        "tf_model.h5",
+        "m.gguf",
+    ),
+    *("variables/variables.data-00000-of-00001", "d/0f3a9c", "flax.msgpack", "w.npz", "scaler.pkl", "dcp/__0_0.distcp"),
+)
+BESIDE = (
+    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "merges.txt"),
+    *(
+        "tokenizer/tokenizer.model",
+        "spiece.model",
+        "sentencepiece.bpe.model",
+        "source.spm",
+        "modeling_x.py",
+        "a.tiktoken",
+    ),
+)
+
+
+def test_weights_go_and_what_is_read_beside_them_stays() -> None:
+    rows = {"v0001": row(files=dict.fromkeys([*FOLDER, *BESIDE], "0" * 64))}
+    assert dropped(part(rows), Policy()) == {"v0001": sorted(FOLDER)}
+    assert dropped(part(rows), Policy(drop=("*.json", "optimizer*"))) == {
+        "v0001": ["config.json", "generation_config.json", "optimizer.pt", "tokenizer.json", "tokenizer_config.json"]
+    }
+
+
+def test_what_is_alone_is_the_weights_whatever_it_is_called() -> None:
+    """As some libraries of decision trees call them."""
+    rows = {"v0001": row(files={"model.json": "0" * 64, "data/train.sha256": "1" * 64})}
+    assert dropped(part(rows), Policy()) == {"v0001": ["model.json"]}
+
+
+@pytest.mark.parametrize("drop", [(), ("*.bin",), ("*",)])
+def test_a_version_counts_as_long_as_something_of_it_could_go(drop: tuple[str, ...]) -> None:
+    files = {"model.bin": "0" * 64, "config.json": "1" * 64}
+    rows = {f"v000{number}": row(files=files) for number in (1, 2)} | {"v0003": row(files=files, pruned=["model.bin"])}
+    every = {"v0001": sorted(files), "v0002": sorted(files)}
+    gone = every if drop == ("*",) else {"v0001": ["model.bin"]}
+    assert dropped(part(rows), Policy(keep_last=1, drop=drop)) == gone
+
+
 def test_what_was_pruned_does_not_go_again_and_does_not_count() -> None:
     bare = {"pruned": ["model.bin", "parts/optimizer.bin"]}
     rows = {
@@ -110,7 +157,10 @@ def test_a_metric_that_could_be_several_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "facts",
-    [{"keep_last": 0}, {"keep_last": -1}, {"keep_stages": ["live"]}, {"keep_best": ["loss"]}, {"keep_best": [""]}],
+    [
+        *({"keep_last": given} for given in (0, -1, True, False, "2", 2.0)),
+        *({"keep_stages": ["live"]}, {"keep_best": ["loss"]}, {"keep_best": [""]}),
+    ],
 )
 def test_a_policy_that_says_nothing_is_refused(facts: dict[str, Any]) -> None:
     with pytest.raises(CkptkitError) as caught:
@@ -118,6 +168,12 @@ def test_a_policy_that_says_nothing_is_refused(facts: dict[str, Any]) -> None:
     assert caught.value.hint
 
 
-def test_an_empty_policy_knows_that_it_is() -> None:
+def test_an_integer_of_another_library_is_one() -> None:
+    numpy = pytest.importorskip("numpy")
+    assert policy(keep_last=numpy.int64(2), directions={}).keep_last == 2
+
+
+def test_a_policy_that_keeps_nothing_knows_that_it_does() -> None:
     assert policy(directions={}).is_empty
-    assert not policy(drop=["optimizer*"], directions={}).is_empty
+    assert policy(drop=["optimizer*"], directions={}).is_empty
+    assert not policy(keep_aliased=True, directions={}).is_empty

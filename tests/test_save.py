@@ -24,6 +24,7 @@ from ckptkit import checkpoint
 from ckptkit.cli import main
 from ckptkit.errors import CkptkitError
 from ckptkit.verbs.check import check
+from ckptkit.verbs.rename import rename
 
 
 @pytest.fixture
@@ -430,6 +431,23 @@ def test_names_that_differ_by_case_alone_are_refused(capsys: pytest.CaptureFixtu
         assert "case alone" in capsys.readouterr().err
 
 
+def test_a_model_that_has_another_name_now_is_not_revived_unsaid(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save()
+    rename("m", "whales")
+    before = sorted(project.glob("runs/*/*"))
+    capsys.readouterr()
+    assert main(["save", "model.safetensors", "--model", "m"]) == 2
+    assert "the model m is called whales now (hint: --model whales)" in capsys.readouterr().err
+    assert sorted(project.glob("runs/*/*")) == before
+    assert save().ref == "m/v0002"
+    assert "warning: the model m is called whales now" in capsys.readouterr().err
+    save()
+    assert main(["save", "model.safetensors", "--model", "whales"]) == 0
+    assert "now" not in capsys.readouterr().err
+
+
 def test_no_git_and_no_proc_and_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -549,6 +567,7 @@ def test_move_refuses_what_is_still_written_to(project: Path, monkeypatch: pytes
         save("big.bin", move=True)
     assert (project / "big.bin").read_bytes().endswith(b"more")
     assert not list((project / "runs").glob("m/v*"))
+    assert os.listdir(project / "runs" / "m" / "history") == []
 
 
 @pytest.mark.parametrize("root", ["x\0y", "\ud800x", b"rb", 5])

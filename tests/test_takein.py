@@ -14,6 +14,7 @@ from ckptkit.verbs.alias import move
 from ckptkit.verbs.check import check
 from ckptkit.verbs.delete import delete
 from ckptkit.verbs.index import index
+from ckptkit.verbs.prune import prune
 
 
 @pytest.fixture
@@ -101,15 +102,64 @@ def test_a_number_that_was_another_versions_is_not_taken(root: Path) -> None:
     assert check(root, select=["CK9"]).findings == ()
 
 
-def test_a_deleted_version_that_came_back_is_saved_again(root: Path, tmp_path: Path) -> None:
-    shutil.copytree(root / "penguins" / "v0002", tmp_path / "backup")
-    delete("penguins/2", root=root, force=True)
-    assert registry.read_model(root / "penguins").state.aliases == {"old": "v0001"}
-    shutil.copytree(tmp_path / "backup", root / "penguins" / "v0002")
-    move("penguins@old", "1", root=root)
-    assert told(root) == [*SAVED, ("deleted", "v0002", None), ("saved", "v0002", None)]
+def codes(root: Path) -> list[str]:
+    return [finding.code for finding in check(root, select=["CK20", "CK9"], deep=True).findings]
+
+
+def bring_back(root: Path, backup: Path, version: str = "v0002") -> None:
+    """Delete a version, and restore it from a backup."""
+    shutil.copytree(root / "penguins" / version, backup)
+    delete(f"penguins/{version}", root=root, force=True)
+    shutil.copytree(backup, root / "penguins" / version)
+
+
+def test_a_deleted_version_that_came_back_waits_for_a_decision(root: Path, tmp_path: Path) -> None:
+    bring_back(root, tmp_path / "backup")
+    publish(root)
+    move("penguins@old", "3", root=root)
+    assert told(root)[2:] == [("deleted", "v0002", None), ("saved", "v0003", None)]
+    assert codes(root) == ["CK912"]
+    assert index(root).taken_in == ("penguins/v0002",)
+    assert told(root)[4:] == [("saved", "v0002", None)]
     assert registry.read_model(root / "penguins").state.deleted == {}
-    assert check(root, select=["CK9"]).findings == ()
+    assert (index(root).taken_in, codes(root)) == ((), [])
+    delete("penguins/2", root=root)
+    assert codes(root) == []
+
+
+def test_a_deleted_version_that_came_back_can_be_deleted_again(root: Path, tmp_path: Path) -> None:
+    bring_back(root, tmp_path / "backup")
+    delete("penguins/2", root=root)
+    assert not (root / "penguins" / "v0002").exists()
+    assert codes(root) == []
+
+
+def test_a_pruned_version_that_came_back_whole_is_whole(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "penguins" / "v0002", tmp_path / "backup")
+    prune("penguins", keep_stages=["archived"], force=True, root=root)
+    delete("penguins/2", root=root, force=True)
+    shutil.copytree(tmp_path / "backup", root / "penguins" / "v0002")
+    assert index(root).taken_in == ("penguins/v0002",)
+    assert list(registry.read_model(root / "penguins").state.pruned) == ["v0001"]
+    (root / "penguins" / "v0002" / "model.safetensors").unlink()
+    assert codes(root) == ["CK204"]
+
+
+def test_a_pruned_version_that_came_back_as_it_was_is_pruned(root: Path, tmp_path: Path) -> None:
+    prune("penguins", keep_stages=["archived"], force=True, root=root)
+    bring_back(root, tmp_path / "backup")
+    assert codes(root) == ["CK912"]
+    assert index(root).taken_in == ("penguins/v0002",)
+    assert told(root)[-2:] == [("saved", "v0002", None), ("pruned", "v0002", None)]
+    assert registry.read_model(root / "penguins").state.pruned["v0002"] == {"model.safetensors"}
+    assert (codes(root), index(root).taken_in) == ([], ())
+
+
+def test_a_damaged_version_that_came_back_is_not_taken_in(root: Path, tmp_path: Path) -> None:
+    bring_back(root, tmp_path / "backup")
+    damage(root / "penguins" / "v0002")
+    assert index(root).taken_in == ()
+    assert codes(root) == ["CK912", "CK205"]
 
 
 def test_a_deleted_version_that_came_back_under_another_number(root: Path, tmp_path: Path) -> None:

@@ -236,6 +236,18 @@ def test_what_could_not_be_finished_is_not_begun(root: Path, folder: str) -> Non
     assert facts(root) == before
 
 
+def test_the_trash_of_a_registry_that_lies_in_this_one_is_its_own(root: Path) -> None:
+    inner = root / "archive"
+    publish(inner, files=FILES)
+    trash = inner / ".ckptkit" / "trash" / "20261124T100000.000000Z-00000000"
+    trash.mkdir(parents=True)
+    (trash / "0").write_bytes(b"moved there a moment ago")
+    mend(root)
+    assert (trash / "0").read_bytes() == b"moved there a moment ago"
+    mend(inner)
+    assert not trash.exists()
+
+
 def test_a_model_on_another_disk_has_its_own_trash(root: Path) -> None:
     memory = Path("/dev/shm")  # noqa: S108 - the one other disk that a Linux has
     if not memory.is_dir() or memory.stat().st_dev == root.stat().st_dev:

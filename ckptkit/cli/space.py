@@ -19,7 +19,7 @@ def add(verbs: Any) -> None:  # noqa: ANN401 - argparse keeps the type of its su
     rename.add_argument("ref", metavar="MODEL|VERSION", help="such as penguins, or penguins/2")
     rename.add_argument("to", metavar="NEW|NUMBER", help="such as whales, or 7")
     add_reason(rename)
-    _add_prune(verb(verbs, "prune", _prune, "remove the saved files of versions that a policy does not keep"))
+    _add_prune(verb(verbs, "prune", _prune, "remove the weights of versions that a policy does not keep"))
     du = verb(verbs, "du", _du, "what each model, run and version weighs")
     du.add_argument("model", metavar="MODEL", nargs="?", help="only this model")
 
@@ -43,7 +43,8 @@ def _add_prune(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="GLOB",
-        help="remove only such files, as in 'optimizer*'; may be repeated",
+        help="remove such files, as in 'optimizer*', instead of the weights (all saved files but those called like a "
+        "configuration, a tokenizer or code, such as *.json, *.txt, *.py, tokenizer.model); may be repeated",
     )
     add("--dry-run", action="store_true", help="show what would go, and remove nothing")
     add("--force", action="store_true", help="also of what bears an alias or is in production")
@@ -63,8 +64,10 @@ def _delete(options: argparse.Namespace) -> tuple[int, str]:
         agree=lambda plan: confirm(space.deletion(plan), yes=options.yes),
     )
     warn(done.warnings)
-    text = to_json(space.deletion_document(done)) if options.json else f"{space.deletion(done)}\n"
-    return (FINE, text) if done.done else (NO, "")
+    code = FINE if done.done else NO
+    if options.json:
+        return code, to_json(space.deletion_document(done))
+    return code, f"{space.deletion(done)}\n" * done.done
 
 
 def _prune(options: argparse.Namespace) -> tuple[int, str]:
@@ -93,9 +96,10 @@ def _prune(options: argparse.Namespace) -> tuple[int, str]:
         agree=agree,
     )
     warn(done.warnings)
-    if refused:
-        return NO, ""
-    return FINE, to_json(space.pruning_document(done)) if options.json else f"{space.pruning(done)}\n"
+    code = NO if refused else FINE
+    if options.json:
+        return code, to_json(space.pruning_document(done))
+    return code, "" if refused else f"{space.pruning(done)}\n"
 
 
 def _rename(options: argparse.Namespace) -> tuple[int, str]:

@@ -41,6 +41,7 @@ def _index(options: argparse.Namespace) -> tuple[int, str]:
     from ckptkit.verbs.index import index
 
     rebuilt = index(options.root)
+    warn(words for words in rebuilt.warnings if not words.endswith("was taken in"))
     return FINE, to_json(trees.rebuilt_document(rebuilt)) if options.json else f"{trees.rebuilt(rebuilt)}\n"
 
 

@@ -24,6 +24,9 @@ def pruning(done: Pruning) -> str:
     lines = _lines(done.removals, files=True)
     if done.kept:
         lines.append(f"kept: {_some(done.kept)}")
+    if done.stays:
+        heaviest = _some(sorted(done.stays, key=done.stays.__getitem__, reverse=True))
+        lines.append(f"stay in the others: {heaviest} ({size(sum(done.stays.values()))}); --drop GLOB takes such")
     lines += [f"left alone: {ref}: {why}" for ref, why in done.left.items()]
     lines.append(_freed(done, "prune") if done.removals else "nothing to prune")
     if done.is_undecided and done.removals:
@@ -62,7 +65,13 @@ def deletion_document(done: Deletion) -> dict[str, Any]:
 
 def pruning_document(done: Pruning) -> dict[str, Any]:
     """The files that are to be pruned, or were, as JSON types."""
-    return {"schema": "ckptkit/pruning/1", **_document(done), "kept": list(done.kept), "left": dict(done.left)}
+    facts = {
+        "undecided": done.is_undecided,
+        "kept": list(done.kept),
+        "stays": dict(done.stays),
+        "left": dict(done.left),
+    }
+    return {"schema": "ckptkit/pruning/1", **_document(done), **facts}
 
 
 def _document(done: Deletion | Pruning) -> dict[str, Any]:

@@ -17,6 +17,7 @@ def merged(done: Merged) -> str:
     lines = [f"copied: {count(len(done.copied), 'version')}, {count(len(done.events), 'event')}"]
     lines += [_arrow(old, new) for old, new in done.copied.items() if old not in done.renumbered]
     lines += [f"{_arrow(old, new)}: the number was another version's" for old, new in done.renumbered.items()]
+    lines += [f"{_arrow(old, new)}: renumbered, as it was there" for old, new in done.followed.items()]
     lines += [f"{alias}: {old or 'nothing'} → {new or 'nothing'}" for alias, (old, new) in done.moves.items()]
     lines += [f"filled in: {ref}" for ref in done.filled]
     lines += [f"stays deleted: {ref}" for ref in done.deleted]

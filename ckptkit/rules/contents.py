@@ -1,10 +1,9 @@
 """A model's version folders against its history: which are copies, which were renamed by hand, which nobody knows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ckptkit import names
-from ckptkit.record import Event
+from ckptkit import history, names
 from ckptkit.registry import Model
 
 
@@ -13,14 +12,16 @@ class Contents:
     """A model, and what is in its folder beyond names and events.
 
     ``copies`` are the folders that hold what another one holds, which is named; ``moved`` the saved versions whose
-    folder was renamed by hand, and how it is called; ``unknown`` the further folders without a ``saved`` event, but for
-    those of which the number was another version's. ``texts`` is what the event files say that cannot be read as
-    events, and the files that stand where a link should, by path; ``links`` tells whether there are to be links.
+    folder was renamed by hand, and how it is called; ``back`` those that were deleted and are here; ``unknown`` the
+    further folders without a ``saved`` event, but for those of which the number was another version's. ``texts`` is
+    what the event files say that cannot be read as events, and the files that stand where a link should, by path;
+    ``links`` tells whether there are to be links.
     """
 
     model: Model
     copies: Mapping[str, str]
     moved: Mapping[str, str]
+    back: tuple[str, ...]
     unknown: tuple[str, ...]
     texts: Mapping[str, str]
     links: bool
@@ -35,7 +36,7 @@ def compare(model: Model, digests: Mapping[str, str], texts: Mapping[str, str], 
         texts: see ``Contents``.
         links: see ``Contents``.
     """
-    saved, before = model.state.digests, told(model.events)
+    saved, before = model.state.digests, history.told(model.events)
     known = {version: saved.get(version) or before.get(version) for version in digests}
     own = {version: digest for version, digest in digests.items() if digest in (known[version] or (digest,))}
     first: dict[str, str] = {}
@@ -44,25 +45,17 @@ def compare(model: Model, digests: Mapping[str, str], texts: Mapping[str, str], 
     copies = {version: first[digest] for version, digest in own.items() if first[digest] != version}
     here = {digest: version for version, digest in digests.items() if version not in saved and version not in copies}
     gone = [(version, here.get(digest)) for version in saved.keys() - {*model.versions} for digest in saved[version]]
+    back = tuple(version for version, event in model.state.deleted.items() if digests.get(version, "") == event.digest)
     return Contents(
         model=model,
         copies=copies,
         moved={version: place for version, place in sorted(gone) if place},
+        back=back,
         unknown=tuple(
             version
             for version in model.unrecorded
-            if version not in copies and (version in own or version not in digests)
+            if version not in {*copies, *back} and (version in own or version not in digests)
         ),
         texts=texts,
         links=links,
     )
-
-
-def told(events: Sequence[Event]) -> dict[str, frozenset[str]]:
-    """The digests that events ever gave a number, also where the version was deleted or renumbered since."""
-    found: dict[str, frozenset[str]] = {}
-    for event in events:
-        for number in {event.version, event.was} if event.kind in {"saved", "deleted", "renumbered"} else ():
-            if number and event.digest:
-                found[number] = found.get(number, frozenset()) | {event.digest}
-    return found

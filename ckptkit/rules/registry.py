@@ -33,10 +33,9 @@ def event_missing(contents: Contents) -> Iterator[Fault]:
 
     Its absence means that a save was interrupted right at its end, or that a folder was copied or renamed here by hand.
     """
-    missing = [version for version in contents.unknown if version not in contents.model.state.deleted]
-    if missing and not contents.model.broken:
+    if contents.unknown and not contents.model.broken:
         was = {version: f"{version}, which was {before}" for before, version in contents.moved.items()}
-        yield Fault(f"no saved event for {some([was.get(version, version) for version in missing])}", HISTORY)
+        yield Fault(f"no saved event for {some([was.get(version, version) for version in contents.unknown])}", HISTORY)
 
 
 @rule(
@@ -68,7 +67,7 @@ def digest_differs(sealed: Sealed) -> Iterator[Fault]:
     unless=("CK114", "CK903"),
 )
 def number_twice(sealed: Sealed) -> Iterator[Fault]:
-    """A number names one version for ever; two saved events with different digests make it name two.
+    """A number names one version for ever, also a deleted one; saves of different digests make it name two.
 
     That happens where two copies of a registry went on separately and one was copied over the other, or git merged
     them, instead of `ckptkit merge`, which would have given one of the two another number.
@@ -78,7 +77,7 @@ def number_twice(sealed: Sealed) -> Iterator[Fault]:
         yield Fault(
             f"was saved {len(sealed.saved)} times, with different digests; not here: {some(others)}",
             "",
-            f"keep the one that is here: {_keep(sealed)}; then restore the other one from its copy",
+            f"keep the one that is here: {_keep(sealed)}; then restore the other one, if it was not deleted",
         )
 
 
@@ -98,12 +97,9 @@ def _keep(sealed: Sealed) -> str:
     fix="restore the folder from a copy, or record that it is gone with `ckptkit delete`",
 )
 def version_gone(contents: Contents) -> Iterator[Fault]:
-    """The history records a save, and the folder is not there: it was removed by hand, or not copied along.
-
-    Its number is never used again, whatever became of it.
-    """
+    """The history records a save, and the folder is not there: it was removed by hand, or not copied along."""
     model = contents.model
-    known = {*model.versions, *model.state.aliases.values(), *contents.moved}
+    known = {*model.versions, *model.state.deleted, *model.state.aliases.values(), *contents.moved}
     gone = [version for version in model.state.saved if version not in known]
     if gone:
         mend = f"restore it from a copy, or record that it is gone: `ckptkit delete {model.name}/{gone[0]}`"
@@ -229,7 +225,7 @@ def words_forked(model: Model) -> Iterator[Fault]:
     now = history.renumbered(model.events)
     for heads, words in _forks(model):
         last = heads[-1]
-        version = _number(last, now)
+        version = history.number(last, now)
         if last.kind == "alias" or (version and version not in model.versions):
             continue
         ref = f"{model.name}/{version}" if version else model.name
@@ -240,24 +236,20 @@ def words_forked(model: Model) -> Iterator[Fault]:
 
 @rule(
     "CK912",
-    "a deleted version is here again",
+    "a deleted version is here",
     of=Contents,
     severity="warning",
     fix="keep it with `ckptkit index`, or delete it with `ckptkit delete`",
 )
 def version_back(contents: Contents) -> Iterator[Fault]:
-    """The history records that the version was deleted, and its folder is there: it came back with a copy or a backup.
-
-    Until that is settled it counts as a version of which no event tells.
-    """
+    """It came back with a copy or a backup, or was deleted in another registry, which was merged; here it lives on."""
     model = contents.model
-    for version in contents.unknown:
-        if version in model.state.deleted and not model.broken:
-            yield Fault(
-                f"was deleted on {model.state.deleted[version].time[:10]} and is here again",
-                version,
-                f"`ckptkit index` takes it in, `ckptkit delete {model.name}/{version}` deletes it",
-            )
+    for version in contents.back if not model.broken else ():
+        yield Fault(
+            f"was deleted on {model.state.deleted[version].time[:10]} and is here",
+            version,
+            f"`ckptkit index` takes it in, `ckptkit delete {model.name}/{version}` deletes it",
+        )
 
 
 @rule(
@@ -284,13 +276,8 @@ def _forks(model: Model) -> Iterator[tuple[tuple[Event, ...], str]]:
 
 def _end(event: Event, now: Mapping[str, str]) -> str:
     if event.kind == "alias":
-        return _number(event, now) or "nowhere"
+        return history.number(event, now) or "nowhere"
     return event.stage or "none" if event.kind == "stage" else repr((event.text or "")[:60])
-
-
-def _number(event: Event, now: Mapping[str, str]) -> str | None:
-    """Today's number of the version that an event speaks of."""
-    return now.get(event.digest or "", event.version)
 
 
 RULES = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, disk, hashing, index, names, references, registry, roots, rules
+from ckptkit import checkpoint, disk, hashing, history, index, names, references, registry, roots, rules
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
 from ckptkit.record import Lineage
 from ckptkit.registry import Model
@@ -187,7 +187,7 @@ def _add_model(scope: _Scope, model: Model, shown: str, *, deep: bool) -> None:
 
 def _add_versions(scope: _Scope, model: Model, shown: Mapping[str, str], *, deep: bool) -> None:
     """Take versions of a model into the scope, each with what the history says of it."""
-    home, told, free = disk.real(model.path), contents.told(model.events), model.last + 1
+    home, told, free = disk.real(model.path), history.told(model.events), model.last + 1
     for version, subject in shown.items():
         saved = model.state.digests.get(version, ())
         sealed = Sealed(
@@ -287,13 +287,12 @@ def _row(found: checkpoint.Checkpoint) -> Mapping[str, Any]:
 
 def _in_order(scope: _Scope, results: Mapping[Path, _Result]) -> Iterator[Finding]:
     """All findings: those of registries, then of models, then of versions by number; in each by code and place."""
-    links = roots.has_links()
     parts = {
         folder: {version: results[folder / version] for version in model.versions}
         for folder, (model, _) in scope.models.items()
     }
     told = {
-        folder: _sorted(rules.examine(_contents(model, parts[folder], links=links), shown))
+        folder: _sorted(rules.examine(_contents(model, parts[folder]), shown))
         for folder, (model, shown) in scope.models.items()
     }
     for root, (shown, models) in scope.roots.items():
@@ -319,11 +318,11 @@ def _sorted(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: (finding.code, finding.where, finding.line or 0))
 
 
-def _contents(model: Model, part: Mapping[str, _Result], *, links: bool) -> contents.Contents:
+def _contents(model: Model, part: Mapping[str, _Result]) -> contents.Contents:
     strange = [f"{registry.HISTORY}/{name}" for name in model.broken]
     strange += [name for name, target in model.links.items() if target is None]
     digests = {version: result.digest for version, result in part.items() if result.digest}
-    return contents.compare(model, digests, _texts(model.path, strange), links=links)
+    return contents.compare(model, digests, _texts(model.path, strange), links=roots.has_links(model.path.parent))
 
 
 def _texts(folder: Path, names: Iterable[str]) -> dict[str, str]:

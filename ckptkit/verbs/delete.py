@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import change, checkpoint, disk, index, manifest, names, references, registry, removal, roots, transaction
+from ckptkit import change, disk, index, index_file, names, references, registry, removal, roots, transaction
 from ckptkit.change import Change
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
 from ckptkit.record import Event, SealedFile
@@ -53,8 +53,8 @@ def delete(
         NotFoundError: there is no such registry, model or version, or it was deleted before.
     """
     home, cwd = roots.default_root(root, Path.cwd()), Path.cwd()
-    known = index.load(home)
-    plan = _plan(home, known, *_chosen(home, known, ref, cwd, every=every))
+    last, known = _last_index(home), index.load(home)
+    plan = _plan(home, known, *_chosen(home, known, ref, cwd, every=every), last)
     for each in plan.removals:
         if each.marks and not force:
             words = f"{each.ref} is {' '.join(each.marks)}"
@@ -62,20 +62,31 @@ def delete(
     if not agree(plan):
         return plan
     with change.begin(home, known) as now:
-        if _plan(home, now.index, *_chosen(home, now.index, ref, cwd, every=every)).removals != plan.removals:
+        if _plan(home, now.index, *_chosen(home, now.index, ref, cwd, every=every), last).removals != plan.removals:
             raise CkptkitError(f"{ref} changed meanwhile; nothing was deleted", "run the command again")
         _delete(now, plan.removals, reason)
     return replace(plan, done=True, warnings=tuple(now.warnings))
 
 
+def _last_index(root: Path) -> Mapping[str, Any]:
+    """The index as it was written last: what nobody has read since a folder was removed, it alone still tells."""
+    try:
+        return index_file.parse(disk.read_regular(root / registry.INDEX))
+    except FormatError:
+        return index.EMPTY
+
+
 def _delete(now: Change, removals: Iterable[Removal], reason: str | None) -> None:
-    for each in removals:
-        now.record(*(now.event("alias", each.model, None, alias=alias, reason=reason) for alias in each.aliases))
-    events = (
+    bared = [
+        now.event("alias", each.model, None, alias=alias, reason=reason) for each in removals for alias in each.aliases
+    ]
+    events = [
         now.event("deleted", each.model, each.version, digest=each.digest, files=each.files, reason=reason)
         for each in removals
-    )
-    transaction.carry_out(now, *events)
+    ]
+    transaction.require_movable(now, *events)
+    now.record(*bared)
+    transaction.carry_out(now, *events, before="only aliases were removed" if bared else "nothing was changed")
 
 
 def _chosen(root: Path, known: Mapping[str, Any], ref: str, cwd: Path, *, every: bool) -> tuple[str, list[str]]:
@@ -114,16 +125,18 @@ def _standing(part: Mapping[str, Any]) -> Collection[str]:
     return {*part["versions"], *(version for version in gone if gone[version]["deleted"] is None)}
 
 
-def _plan(root: Path, known: Mapping[str, Any], model: str, versions: Collection[str]) -> Deletion:
-    part = known["models"][model]
+def _plan(
+    root: Path, known: Mapping[str, Any], model: str, versions: Collection[str], last: Mapping[str, Any]
+) -> Deletion:
+    part, rows = known["models"][model], index.entry(last, model)["versions"]
     paths = {version: list(_files(root / model / version)) for version in versions}
     removals = tuple(
         Removal(
             model=model,
             version=version,
-            digest=_digest(root, model, part, version),
-            files=_sealed(root / model / version),
-            bytes=sum(size for size in map(_size, paths[version]) if size),
+            digest=(digest := _digest(root, model, part, version)),
+            files=tuple(_sealed(root / model / version, rows.get(version, {}), digest)),
+            bytes=sum(map(_size, paths[version])),
             aliases=tuple(alias for alias, target in part["aliases"].items() if target == version),
             stage=part["stages"].get(version),
         )
@@ -150,17 +163,17 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in files)
 
 
-def _sealed(folder: Path) -> tuple[SealedFile, ...]:
-    """The files that SHA256SUMS lists; none where it cannot be read."""
+def _sealed(folder: Path, row: Mapping[str, Any], digest: str | None) -> Iterator[SealedFile]:
+    """The files that SHA256SUMS lists; where it cannot be read or is gone, those of the index, if it knew this one."""
     try:
-        sums = manifest.load(disk.read_regular(folder / checkpoint.SUMS))
+        yield from removal.sealed(folder)
     except FormatError:
-        return ()
-    return tuple(SealedFile(path=path, bytes=_size(folder / path), sha256=sha256) for path, sha256 in sums.items())
+        for path, sha256 in row.get("files", {}).items() if digest and row.get("digest") == digest else ():
+            yield SealedFile(path=path, bytes=None, sha256=sha256)
 
 
-def _size(path: Path) -> int | None:
+def _size(path: Path) -> int:
     try:
         return path.lstat().st_size
     except OSError:
-        return None
+        return 0

@@ -74,7 +74,8 @@ def du(model: str | None = None, *, root: str | os.PathLike[str] | None = None) 
     everything: _Files = []
     private = _files(home / registry.HOME) if model is None else []
     models = []
-    for name in sorted(known) if model is None else [model]:
+    alive = [name for name, part in known.items() if part["versions"] or not part["became"]]
+    for name in sorted(alive) if model is None else [model]:
         found = {item: _files(home / name / item) for item in registry.names_in(home / name)}
         private += found.pop(registry.HOME, [])
         files = [file for each in found.values() for file in each]

@@ -11,7 +11,8 @@ from typing import Any
 
 from ckptkit import change, checkpoint, disk, names, publication, registry, roots, takein
 from ckptkit import index as derived
-from ckptkit.errors import CkptkitError, FormatError, NotFoundError
+from ckptkit.errors import CkptkitError, FormatError
+from ckptkit.registry import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +20,9 @@ class Rebuilt:
     """What ``index`` found and changed.
 
     ``models`` and ``versions`` are counts; ``written`` the derived files that were not as they should be; ``links``
-    what was done to alias links such as ``penguins/@champion``; ``taken_in`` the references of versions that the
-    history did not know; ``unreadable`` says of each version that cannot be read why.
+    what was done to alias links such as ``penguins/@champion``; ``taken_in`` the references of versions that by the
+    history were not here; ``unreadable`` says of each version that cannot be read why; ``warnings`` are of what could
+    not be finished.
     """
 
     models: int
@@ -29,12 +31,14 @@ class Rebuilt:
     links: Mapping[str, str]
     taken_in: tuple[str, ...]
     unreadable: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 def index(root: str | os.PathLike[str] | None = None) -> Rebuilt:
-    """Finish what killed commands left, take in versions that the history does not know, and write all that is derived.
+    """Finish what killed commands left, take in versions that are not in the history, and write all that is derived.
 
-    That is index.json, README.md and the alias links; with ``links = false`` in ``[tool.ckptkit]`` links are removed.
+    Taken in is what verifies: versions that the history does not know, and deleted ones that are here again. Derived
+    are index.json, README.md and the alias links; with ``links = false`` in ``[tool.ckptkit]`` links are removed.
     What a copy that followed links, or git on a system without them, left in a link's place is replaced if it is, to
     the byte, a version that is there; any other file or folder stays.
 
@@ -46,17 +50,20 @@ def index(root: str | os.PathLike[str] | None = None) -> Rebuilt:
         NotFoundError: there is no registry.
     """
     home = roots.default_root(root, Path.cwd())
-    if not _is_registry(home):
-        raise NotFoundError(f"no registry at {home}", "name its root with --root DIR, or save a version first")
+    roots.require_registry(home)
     roots.open_root(home)
     before, files = derived.load(home), _contents(home)
-    for name, part in before["models"].items():
-        takein.verified(home / name, part["unrecorded"], anew=True)
+    sound = {
+        model.name: takein.verified(
+            model.path, [*model.unrecorded, *_back(model)], anew=True, pruned=model.state.pruned
+        )
+        for model in registry.models(home)
+    }
     copies = dict(_copies(home, before))
     try:
         with change.begin(home, before) as now:
             for model in registry.models(home):
-                takein.take_in(model, {})
+                takein.take_in(model, sound.get(model.name, {}))
             _sweep(home)
             now.index = made = derived.build(home)
             derived.write(home, made)
@@ -68,9 +75,17 @@ def index(root: str | os.PathLike[str] | None = None) -> Rebuilt:
         versions=sum(len(part["versions"]) for part in made["models"].values()),
         written=tuple(name for name, data in _contents(home).items() if data != files[name]),
         links=links,
-        taken_in=tuple(_taken_in(before, made)),
+        taken_in=tuple(_taken_in(sound, made)),
         unreadable=dict(_unreadable(made)),
+        warnings=tuple(now.warnings),
     )
+
+
+def _back(model: Model) -> Iterator[str]:
+    """The versions that were deleted and are here again."""
+    for version, event in model.state.deleted.items():
+        if event.digest and takein.is_sealed(model.path / version, event.digest):
+            yield version
 
 
 def _sweep(root: Path) -> None:
@@ -81,13 +96,6 @@ def _sweep(root: Path) -> None:
         for left in registry.names_in(history):
             if left.startswith(".") and disk.is_old(history / left):
                 (history / left).unlink()
-
-
-def _is_registry(root: Path) -> bool:
-    """Whether there is something to index; elsewhere, nothing is to be written over."""
-    if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
-        return False
-    return (root / registry.HOME).is_dir() or next(registry.models(root), None) is not None
 
 
 def _contents(root: Path) -> dict[str, bytes | None]:
@@ -168,11 +176,10 @@ def _set_aside(root: Path, place: Path, life: contextlib.ExitStack) -> None:
     place.rename(trash / place.name)
 
 
-def _taken_in(before: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[str]:
-    for name, part in made["models"].items():
-        for version in derived.entry(before, name)["unrecorded"]:
-            if version in part["versions"] and version not in part["unrecorded"]:
-                yield f"{name}/{version}"
+def _taken_in(sound: Mapping[str, Mapping[str, str]], made: Mapping[str, Any]) -> Iterator[str]:
+    for name, digests in sound.items():
+        part = derived.entry(made, name)
+        yield from (f"{name}/{each}" for each in digests if each in part["versions"] and each not in part["unrecorded"])
 
 
 def _unreadable(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -14,16 +14,18 @@ from ckptkit import (
     checkpoint,
     disk,
     hashing,
+    history,
     index,
     manifest,
     names,
     publication,
     registry,
     roots,
-    takein,
     words,
 )
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
+from ckptkit.history import State
+from ckptkit.numbering import Numbers
 from ckptkit.registry import Model
 
 
@@ -31,15 +33,16 @@ from ckptkit.registry import Model
 class Merged:
     """What ``merge`` did; versions by reference, such as ``penguins/v0002``.
 
-    ``copied`` and ``renumbered`` give for a version there the one here, the latter where the numbers differ;
-    ``moves`` says of each alias that the events of there moved where it stood and stands;
-    ``filled`` are versions here whose missing files came along, ``deleted`` those there that stay deleted here, and
-    ``events`` the files that came; ``refused`` says of what was not taken why; ``warnings`` are of what could not be
-    done afterwards.
+    ``copied`` and ``renumbered`` give for a version there the one here, the latter where its number was another
+    version's; ``followed`` gives for a version here the one that it is now, as it was renumbered there; ``moves`` says
+    of each alias that the events of there moved where it stood and stands; ``filled`` are versions here whose missing
+    files came along, ``deleted`` those there that stay deleted here, and ``events`` the files that came; ``refused``
+    says of what was not taken why; ``warnings`` are of what could not be done afterwards.
     """
 
     copied: dict[str, str] = field(default_factory=dict)
     renumbered: dict[str, str] = field(default_factory=dict)
+    followed: dict[str, str] = field(default_factory=dict)
     moves: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
     filled: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
@@ -80,10 +83,11 @@ def merge(
 ) -> Merged:
     """Copy the versions of another registry that this one lacks, and unite the events of both.
 
-    Versions are the same if their digests are. A number that stands for another version here gives way to one that
-    neither side ever used. What was deleted here stays deleted, what is here stays, whatever was done there; files that
-    a version here lacks and that were not pruned are filled in. Nothing there is changed, and a second merge changes
-    nothing here.
+    Versions are the same if their digests are. What was renumbered there is renumbered here; a number that stands for
+    another version here gives way to one that neither side ever used. So two registries that merge each other agree on
+    all numbers and events. What was deleted stays deleted where it is not there, what is there stays, whatever the
+    other side did; files that a version here lacks and that were not pruned are filled in. Nothing there is changed,
+    and a second merge changes nothing here.
 
     Args:
         other: the root of the other registry.
@@ -171,15 +175,15 @@ def _require_names(theirs: Sequence[Model], here: Path, known: Mapping[str, Any]
 def _plan(theirs: Model, folder: Path, at: Mapping[str, str], done: Merged) -> _Work:
     """What is to be copied of a model's versions; ``at`` are the folders here by digest."""
     here = registry.read_model(folder)
-    gone, offers = takein.deleted(here.events), dict[str, _Offer]()
+    lives, offers = history.by_digest((*here.events, *theirs.events)), dict[str, _Offer]()
     for version in theirs.versions:
         ref = f"{theirs.name}/{version}"
         try:
-            offer = _offer(theirs, version, here, at)
+            offer = _offer(theirs, version, here, at, lives)
         except FormatError as error:
             done.refused[ref] = error.message
             continue
-        if offer.whole and offer.digest in gone:
+        if offer.whole and offer.digest in lives.deleted:
             done.deleted.append(ref)
         elif offer.files:
             offers.setdefault(offer.digest, offer)
@@ -190,12 +194,13 @@ def _plan(theirs: Model, folder: Path, at: Mapping[str, str], done: Merged) -> _
 
 
 def _digests(known: Mapping[str, Any], model: str) -> dict[str, str]:
-    """The version folder of each digest."""
+    """The version folder of each digest; of two copies the one that was saved."""
     rows = index.entry(known, model)["versions"]
-    return {rows[version]["digest"]: version for version in reversed(list(rows)) if rows[version]["digest"]}
+    found = sorted(rows, key=lambda version: rows[version]["event"] is not None)
+    return {rows[version]["digest"]: version for version in found if rows[version]["digest"]}
 
 
-def _offer(theirs: Model, version: str, here: Model, at: Mapping[str, str]) -> _Offer:
+def _offer(theirs: Model, version: str, here: Model, at: Mapping[str, str], lives: State) -> _Offer:
     """What may be copied of a version there.
 
     Raises:
@@ -208,25 +213,22 @@ def _offer(theirs: Model, version: str, here: Model, at: Mapping[str, str]) -> _
     except FormatError as error:
         raise FormatError(f"{checkpoint.SUMS} {error.message}") from error
     sha256 = hashlib.sha256(data).hexdigest()
-    place = at.get(f"sha256:{sha256}")
+    digest = f"sha256:{sha256}"
     there = {path for path in (*sums, checkpoint.SUMS, checkpoint.CARD) if os.path.lexists(source / path)}
-    lost = sums.keys() - there - theirs.state.pruned.get(version, frozenset())
+    pruned = lives.pruned.get(digest, frozenset())
+    place = here.path / at[digest] if digest in at else None
     if place is not None:
-        there = {path for path in there if _is_lacking(here, place, path)}
-    elif lost:
+        there = {path for path in there if path not in pruned and not os.path.lexists(place / path)}
+    elif lost := sums.keys() - there - pruned:
         raise FormatError(f"lacks {min(lost)}")
     sealed = {**sums, checkpoint.SUMS: sha256, checkpoint.CARD: None}
     return _Offer(
         version=version,
-        digest=f"sha256:{sha256}",
+        digest=digest,
         files={path: known for path, known in sealed.items() if path in there},
         bytes=sum((source / path).lstat().st_size for path in there),
         whole=place is None,
     )
-
-
-def _is_lacking(here: Model, version: str, path: str) -> bool:
-    return path not in here.state.pruned.get(version, ()) and not os.path.lexists(here.path / version / path)
 
 
 def _places(works: Sequence[_Work], here: Path, life: contextlib.ExitStack) -> Iterator[Path]:
@@ -258,50 +260,39 @@ def _unite(now: change.Change, work: _Work, place: Path, done: Merged) -> None:
     """Put a model's copies in place: the versions, then events that settle their numbers, then the events of there."""
     name, folder = work.theirs.name, work.folder / registry.HISTORY
     here, at = registry.read_model(work.folder), _digests(now.index, name)
-    numbers, gone = takein.Numbers(here, work.theirs, at), takein.deleted(here.events)
-    staged = [(offer, place / offer.version) for offer in work.offers if (place / offer.version).is_dir()]
+    lives = history.by_digest((*here.events, *work.theirs.events))
+    staged = {offer.digest: offer for offer in work.offers if (place / offer.version).is_dir()}
+    known = {*at, *lives.deleted}
+    coming = {digest: offer.version for digest, offer in staged.items() if offer.whole and digest not in known}
     arrived = [path for path in sorted((place / registry.HISTORY).iterdir()) if not os.path.lexists(folder / path.name)]
     if staged or arrived:
         folder.mkdir(parents=True, exist_ok=True)
-    for offer, draft in staged:
-        if offer.digest in at:
-            if _fill(here, at[offer.digest], draft, offer.files):
-                done.filled.append(f"{name}/{at[offer.digest]}")
-        elif offer.whole and offer.digest not in gone:
-            at[offer.digest] = _place(work.folder, draft, offer, numbers)
-            done.copied[f"{name}/{offer.version}"] = f"{name}/{at[offer.digest]}"
-    now.record(*takein.settling(here, work.theirs, at, numbers))
+    numbers = Numbers(here, work.theirs, at, coming)
+    moved = numbers.follow()
+    done.followed.update((f"{name}/{at[digest]}", f"{name}/{version}") for digest, version in moved.items())
+    for digest, version in {**at, **moved}.items():
+        offer = staged.get(digest)
+        if offer and _fill(work.folder / version, place / offer.version, offer.files):
+            done.filled.append(f"{name}/{version}")
+    for digest, version in coming.items():
+        done.copied[f"{name}/{version}"] = f"{name}/{numbers.place(place / version, digest)}"
+    events = numbers.events([digest for digest in coming if digest not in lives.saved])
+    now.record(*events)
+    for event in events:
+        if event.was and event.digest not in moved:
+            done.renumbered[f"{name}/{event.was}"] = f"{name}/{event.version}"
     for path in arrived:
         path.rename(folder / path.name)
         done.events.append(f"{name}/{registry.HISTORY}/{path.name}")
-    done.renumbered.update((f"{name}/{old}", f"{name}/{new}") for old, new in numbers.changed.items())
     disk.sync_folder(folder)
     now.reread(name)
 
 
-def _place(folder: Path, draft: Path, offer: _Offer, numbers: takein.Numbers) -> str:
-    """Rename a staged version into its model's folder, under its number or the next that is free; returns that."""
-    while True:
-        version = numbers.of(offer.digest, offer.version)
-        try:
-            if not os.path.lexists(folder / version):
-                draft.rename(folder / version)
-                disk.sync_folder(folder)
-                return version
-        except OSError:
-            if not os.path.lexists(folder / version):
-                raise
-        numbers.lose(version)  # on a disk without locks another process was faster
-
-
-def _fill(here: Model, version: str, draft: Path, files: Iterable[str]) -> bool:
+def _fill(version: Path, draft: Path, files: Iterable[str]) -> bool:
     """Put files into a version that lacks them; whether any was."""
-    found = False
-    for path in files:
-        target = here.path / version / path
-        if _is_lacking(here, version, path) and os.path.lexists(draft / path):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (draft / path).rename(target)
-            disk.sync_folder(target.parent)
-            found = True
-    return found
+    lacking = [path for path in files if not os.path.lexists(version / path)]
+    for path in lacking:
+        (version / path).parent.mkdir(parents=True, exist_ok=True)
+        (draft / path).rename(version / path)
+        disk.sync_folder((version / path).parent)
+    return bool(lacking)

@@ -1,7 +1,8 @@
-"""The verb ``prune``: the saved files of versions that no policy keeps go; what the versions were stays on record."""
+"""The verb ``prune``: the weights of versions that no policy keeps go; what the versions were stays on record."""
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ class Pruning:
     """Files that are to be pruned or, where ``done``, were.
 
     ``freed`` are the bytes that this gives back: a file that shares its bytes with one that stays gives back none.
-    ``kept`` are the references of the versions that keep their files, ``left`` says of those that are left alone why.
-    ``is_undecided`` is whether nothing was said of what to keep, so that this is only what could go.
+    ``kept`` are the references of the versions that keep their files; ``stays`` are the bytes of each file that stays
+    in one of the others; ``left`` says of the versions that are left alone why. ``is_undecided`` is whether nothing was
+    said of what to keep, so that this is only what could go.
     """
 
     removals: tuple[Removal, ...]
     freed: int
     kept: tuple[str, ...]
+    stays: Mapping[str, int] = field(default_factory=dict)
     left: Mapping[str, str] = field(default_factory=dict)
     is_undecided: bool = False
     done: bool = False
@@ -45,9 +48,11 @@ def prune(
     root: str | os.PathLike[str] | None = None,
     agree: Callable[[Pruning], bool] = lambda _: True,
 ) -> Pruning:
-    """Remove saved files, model by model; lineage, config, card, pins and SHA256SUMS stay.
+    """Remove weights, model by model; lineage, config, card, pins and SHA256SUMS stay.
 
-    Without a policy nothing is removed: what is returned is what could go.
+    Weights are all saved files but those that are called like a configuration, a tokenizer or code; see
+    ``retention.BESIDE``. What stays is told. Where nothing is said of what is kept, nothing is removed: what is
+    returned is what could go.
 
     Args:
         model: the registered model.
@@ -56,7 +61,7 @@ def prune(
         keep_best: keep the best version by these metrics; see ``retention.policy``.
         keep_aliased: keep versions that bear an alias.
         keep_stages: keep versions in these stages.
-        drop: patterns of the files that go; all saved files where it is empty.
+        drop: patterns of the saved files that go, instead of the weights.
         dry_run: remove nothing.
         force: also of versions that bear an alias or are in production and that the policy does not keep.
         reason: why, for the history.
@@ -110,25 +115,42 @@ def _models(root: Path, known: Mapping[str, Any], model: str | None) -> list[str
 
 def _plan(root: Path, known: Mapping[str, Any], models: Iterable[str], policy: Policy) -> Pruning:
     removals, kept = [], []
+    stays: dict[str, int] = {}
     left: dict[str, str] = {}
     for model in models:
         part = known["models"][model]
         left |= {f"{model}/{version}": why for version, why in _unfit(part)}
         going = retention.dropped(part, policy)
+        able = retention.dropped(part, Policy(drop=policy.drop))
+        kept += [f"{model}/{version}" for version in able if version not in going]
+        stays |= _staying(root / model, part, able, going)
         for version, paths in going.items():
             try:
                 removals.append(removal.of(root, part, model, version, paths))
             except FormatError as error:
                 left[f"{model}/{version}"] = error.message
-        kept += [f"{model}/{version}" for version in retention.dropped(part, Policy()) if version not in going]
     there = tuple(each for each in removals if each.files)
     return Pruning(
         removals=there,
         freed=removal.freed(_paths(root, there)),
         kept=tuple(kept),
+        stays=stays,
         left=left,
         is_undecided=policy.is_empty,
     )
+
+
+def _staying(
+    folder: Path, part: Mapping[str, Any], able: Collection[str], going: Mapping[str, Collection[str]]
+) -> dict[str, int]:
+    """The files that stay in a model's versions, but for those that keep what is ``able`` to go, and their bytes."""
+    found: dict[str, int] = {}
+    for version, row in part["versions"].items():
+        for path in retention.left(row) if version in going or version not in able else ():
+            if path not in going.get(version, ()):
+                with contextlib.suppress(OSError):  # as in a git clone
+                    found[f"{folder.name}/{version}/{path}"] = (folder / version / path).lstat().st_size
+    return found
 
 
 def _unfit(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

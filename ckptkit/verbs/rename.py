@@ -1,12 +1,17 @@
 """The verb ``rename``: another name for a model, another number for a version; their events go along."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ckptkit import change, index, names, references, registry, roots, transaction
 from ckptkit.change import Change
 from ckptkit.errors import CkptkitError, NotFoundError
+
+_MOST = 99_999_999
+"""The highest number that can be given; those that saves then count up to can be read far beyond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,20 +57,34 @@ def _rename(now: Change, name: str, to: str, reason: str | None) -> None:
     names.require_model(to)
     if to == name:
         raise CkptkitError(f"the model is called {to} already", "give another name")
-    if not _was_called(now, name, to):
+    if _was_called(known, name, to):
+        in_the_way = [now.root / to / item for item in registry.names_in(now.root / to) if item != registry.HISTORY]
+    else:
         names.require_unlike(to, (other for other in known if other != name), "model")
-        if os.path.lexists(now.root / to) and not (now.root / to).samefile(now.root / name):
-            words = f"the name {to} is taken: there is {now.root / to}"
-            raise CkptkitError(words, "names of models that once were are not given to others; choose another")
+        place = now.root / to
+        is_itself = place.exists() and place.samefile(now.root / name)  # on a disk that ignores case
+        in_the_way = [place] if os.path.lexists(place) and not is_itself else []
+    if in_the_way:
+        words = _told(known.get(in_the_way[0].name), in_the_way[0])
+        raise CkptkitError(f"the name {to} is taken: {words}", "choose another")
     transaction.carry_out(now, now.event("renamed", to, None, was=name, reason=reason))
 
 
-def _was_called(now: Change, name: str, to: str) -> bool:
-    """Whether the model was called ``to`` before, and nothing but its history stayed there."""
-    known, seen, at = now.index["models"], [to], to
+def _told(part: Mapping[str, Any] | None, place: Path) -> str:
+    """What is in the way of a new name."""
+    if part is None:
+        return f"there is {place}"
+    if part["versions"]:
+        return "another model is called so"
+    return f"{part['became']} was called so before" if part["became"] else "a model without versions is called so"
+
+
+def _was_called(known: Mapping[str, Any], name: str, to: str) -> bool:
+    """Whether the model was called ``to`` before."""
+    seen, at = [to], to
     while at in known and at != name and (at := known[at]["became"]) not in seen:
         seen.append(at)
-    return at == name and {*registry.names_in(now.root / to)} == {registry.HISTORY}
+    return at == name
 
 
 def _renumber(now: Change, ref: str, to: str, reason: str | None, cwd: Path) -> tuple[str, str]:
@@ -74,15 +93,15 @@ def _renumber(now: Change, ref: str, to: str, reason: str | None, cwd: Path) -> 
     number = names.version_number(to)
     if number is None:
         raise CkptkitError(f"{to!r} is no number of a version", "give one such as 7 or v0007")
+    read = registry.read_model(now.root / model)
+    following = f"the next is {names.version_name(read.last + 1)}"
+    if number > _MOST:
+        raise CkptkitError(f"{to} is above {_MOST:,}, and those of later saves would be higher still", following)
     version = names.version_name(number)
     row = index.entry(now.index, model)["versions"].get(was)
     if row is None or row["event"] is None:
         raise CkptkitError(f"no event says that {model}/{was} was saved", f"see `ckptkit check {found.path}`")
-    read = registry.read_model(now.root / model)
     if version in {*read.versions, *(name for event in read.events for name in (event.version, event.was))}:
-        raise CkptkitError(
-            f"{model}/{version} is or was there, and no number is used twice",
-            f"the next is {names.version_name(read.last + 1)}",
-        )
+        raise CkptkitError(f"{model}/{version} is or was there, and no number is used twice", following)
     transaction.carry_out(now, now.event("renumbered", model, version, was=was, digest=found.digest, reason=reason))
     return f"{model}/{was}", f"{model}/{version}"

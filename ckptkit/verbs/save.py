@@ -89,9 +89,8 @@ def _in_words(work: Callable[[], T]) -> T:
         return work()
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise CkptkitError(
-            f"{where}{disk.reason(error)}; nothing was saved", "free some space, or give another --root DIR"
-        ) from error
+        words = f"{where}{disk.reason(error)}; nothing was saved"
+        raise CkptkitError(words, f"{disk.advice(error)}, or give another --root DIR") from error
 
 
 def _rescue(weights: object) -> str:
@@ -208,7 +207,14 @@ def _known(work: _Work) -> dict[str, Any]:
     if not work.root.is_dir():
         return dict(index.EMPTY)
     names.require_unlike(work.model, os.listdir(work.root), "model")
-    return index.load(work.root)
+    known = index.load(work.root)
+    part = index.entry(known, work.model)
+    if part["became"] and not part["versions"]:
+        words = f"the model {work.model} is called {part['became']} now"
+        if work.guard.strict:
+            raise CkptkitError(words, f"--model {part['became']}")
+        work.guard.warnings.append(f"{words}; this version is {work.model}'s all the same")
+    return known
 
 
 def _parent(given: object, work: _Work, known: Mapping[str, Any]) -> Parent:
@@ -320,8 +326,8 @@ def _publish(
         )
         try:
             now.published(version, events)
-        except FormatError as error:  # the version is published, and what is derived comes again
-            now.warnings.append(f"{version} could not be read back ({error.message}): run `ckptkit index`")
+        except (FormatError, OSError) as error:  # the version is published, and what is derived comes again
+            now.warnings.append(f"{version} could not be read back ({disk.reason(error)}): run `ckptkit index`")
         if parts.given.keep:
             notes += succession.relieve(now, version, parts.given.keep)
     work.guard.warnings += [*warnings, *now.warnings]

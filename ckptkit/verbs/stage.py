@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ckptkit import change, index, names, references, roots
+from ckptkit import change, history, index, names, references, roots
 from ckptkit.errors import CkptkitError
 
 _ACTIVE = ("staging", "production")
@@ -57,11 +57,13 @@ def stage(
         stages = now.index["models"][model]["stages"]
         others = [other for other in stages if archive_existing and stages[other] == wanted and other != name]
         moves = {name: wanted} | dict.fromkeys(others, "archived")
+        heads = now.index["models"][model]["heads"]
+        events = [now.event("stage", model, moved, stage=into, reason=reason) for moved, into in moves.items()]
         now.record(
             *(
-                now.event("stage", model, moved, stage=into, reason=reason)
-                for moved, into in moves.items()
-                if stages.get(moved, "none") != into
+                event
+                for event in events
+                if stages.get(event.version, "none") != event.stage or len(heads.get(history.chain(event), ())) > 1
             )
         )
     return Staged(

@@ -36,12 +36,16 @@ class Chain:
 
 @dataclass
 class Plain:
-    """A model as it should be; a version is known by what was saved, its number is what may change."""
+    """A model as it should be; a version is known by what was saved, its number is what may change.
+
+    ``numbers`` are those of the versions that are here, ``whole`` are those of them whose weights are; ``lives`` says
+    when each was saved, deleted or pruned, on any side.
+    """
 
     numbers: dict[str, str] = field(default_factory=dict)
+    whole: set[str] = field(default_factory=set)
     last: int = 0
-    deleted: set[str] = field(default_factory=set)
-    pruned: set[str] = field(default_factory=set)
+    lives: dict[str, dict[int, str]] = field(default_factory=dict)
     scores: dict[str, dict[int, float]] = field(default_factory=dict)
     chains: dict[tuple[str, str], Chain] = field(default_factory=dict)
     is_left: bool = False
@@ -53,8 +57,30 @@ class Plain:
         found = {key: chain.holds for (of, key), chain in self.chains.items() if of == kind}
         return {key: what for key, what in found.items() if what is not None}
 
+    @property
+    def deleted(self) -> set[str]:
+        """What was not saved again since it was deleted."""
+        return {saved for saved, life in self.lives.items() if _last(life, "saved") < _last(life, "deleted")}
+
+    @property
+    def pruned(self) -> set[str]:
+        return {saved for saved, life in self.lives.items() if _last(life, "saved") < _last(life, "pruned")}
+
+    @property
+    def back(self) -> set[str]:
+        return self.deleted & self.numbers.keys()
+
+    @property
+    def lacking(self) -> set[str]:
+        """What is here without its weights, and no more known as pruned."""
+        return self.numbers.keys() - self.whole - self.pruned
+
     def aliases_of(self, saved: str) -> list[str]:
         return [alias for alias, on in self.standing("alias").items() if on == saved]
+
+
+def _last(life: Mapping[int, str], kind: str) -> int:
+    return max((moment for moment, what in life.items() if what == kind), default=0)
 
 
 Registry = dict[str, Plain]
@@ -65,8 +91,8 @@ def copied(registry: Registry) -> Registry:
         name: Plain(
             numbers=dict(model.numbers),
             last=model.last,
-            deleted=set(model.deleted),
-            pruned=set(model.pruned),
+            whole=set(model.whole),
+            lives={saved: dict(life) for saved, life in model.lives.items()},
             scores={saved: dict(scores) for saved, scores in model.scores.items()},
             chains={key: Chain(said=dict(chain.said)) for key, chain in model.chains.items()},
             is_left=model.is_left,
@@ -75,28 +101,36 @@ def copied(registry: Registry) -> Registry:
     }
 
 
+def refused(mine: Plain, theirs: Plain) -> set[str]:
+    """What a merge leaves there, as it is damaged; to be asked before."""
+    both = Plain(lives=_joined(mine.lives, theirs.lives))
+    return theirs.numbers.keys() - mine.numbers.keys() - both.deleted - theirs.whole - both.pruned
+
+
 def unite(mine: Plain, theirs: Plain, found: Mapping[str, Any]) -> None:
     """What a merge makes of a model: which new numbers it gives is its own choice, as long as they are new."""
-    told = {_sha256(saved): saved for saved in theirs.numbers}
-    arrived = {
-        told[row["files"][WEIGHTS]]: version
-        for version, row in found["versions"].items()
-        if row["files"][WEIGHTS] in told and told[row["files"][WEIGHTS]] not in mine.numbers
-    }
-    assert set(arrived) == theirs.numbers.keys() - mine.numbers.keys() - mine.deleted
-    assert not set(arrived.values()) & set(mine.numbers.values())
-    assert all(
-        (names.folder_number(version) or 0) > mine.last or mine.last <= theirs.last for version in arrived.values()
-    )
-    mine.numbers |= arrived
+    left = refused(mine, theirs)
+    mine.lives = _joined(mine.lives, theirs.lives)
+    here = mine.numbers.keys() | theirs.numbers.keys() - mine.deleted - left
+    told = {_sha256(saved): saved for saved in mine.lives}
+    numbers = {told[row["files"][WEIGHTS]]: version for version, row in found["versions"].items()}
+    assert numbers.keys() == here
+    for saved, version in numbers.items():
+        known = {side.numbers.get(saved) for side in (mine, theirs)}
+        assert version in known or saved in theirs.lives
+        assert version in known or found["last"] >= (names.folder_number(version) or 0) > 0
+    mine.whole |= (here & theirs.whole) - (mine.numbers.keys() & mine.pruned)
+    mine.numbers = numbers
     assert found["last"] >= max(mine.last, theirs.last)
     mine.last = found["last"]
-    mine.deleted |= theirs.deleted - mine.numbers.keys()
-    mine.pruned |= theirs.pruned
     for saved, scores in theirs.scores.items():
         mine.scores.setdefault(saved, {}).update(scores)
     for (kind, key), chain in theirs.chains.items():
         mine.chain(kind, key).said.update(chain.said)
+
+
+def _joined(one: Mapping[str, dict[int, str]], other: Mapping[str, dict[int, str]]) -> dict[str, dict[int, str]]:
+    return {saved: one.get(saved, {}) | other.get(saved, {}) for saved in {*one, *other}}
 
 
 def _sha256(saved: str) -> str:
@@ -121,7 +155,7 @@ def wanted(model: Plain) -> Mapping[str, Any]:
             if saved in stands and stage != "none"
         },
         "texts": {stands[saved]: text for saved, text in model.standing("text").items() if saved in stands},
-        "gone": len(model.deleted),
+        "gone": len(model.lives.keys() - model.numbers.keys()),
     }
 
 
