@@ -118,21 +118,28 @@ def begin(root: Path, known: dict[str, Any] | None = None) -> Iterator[Change]:
     """
     roots.require_registry(root)
     roots.open_root(root)
-    before = index.load(root) if known is None else known
-    sound = {  # hashing bytes is done before others have to wait
-        name: takein.verified(root / name, part["unrecorded"])
-        for name, part in before["models"].items()
-        if part["unrecorded"]
-    }
-    with roots.locked(root):
-        unfinished = list(_finish(root, sound))
-        change = Change(root, index.build(root, before), links=roots.has_links(root))
+    before = index.stored(root) if known is None else known
+    sound: dict[str, Mapping[str, str]] = {}
+    with contextlib.ExitStack() as life:
+        while True:
+            life.enter_context(roots.locked(root))
+            unfinished = list(_finish(root, sound))
+            before = index.build(root, before)
+            missing = {
+                name: part["unrecorded"]
+                for name, part in before["models"].items()
+                if part["unrecorded"] and name not in sound
+            }
+            if not missing:
+                break
+            life.close()  # others do not have to wait while bytes are hashed
+            sound |= {name: takein.verified(root / name, versions) for name, versions in missing.items()}
+        change = Change(root, before, links=roots.has_links(root))
         change.warnings += unfinished
-        now = change.index
         try:
             yield change
         except BaseException:
-            if change.index is not now:  # some of what was to be done is
+            if change.index is not before:  # some of what was to be done is
                 change.settle()
             raise
         change.settle()

@@ -290,11 +290,15 @@ def load(root: Path, at: str | None = None) -> dict[str, Any]:
     Raises:
         CkptkitError: ``root`` cannot be listed.
     """
+    return build(root, stored(root), at)
+
+
+def stored(root: Path) -> dict[str, Any]:
+    """The registry's index as on disk, whether it is current or not; an empty one where there is none that is whole."""
     try:
-        stored: Mapping[str, Any] = index_file.parse(disk.read_regular(root / registry.INDEX))
+        return index_file.parse(disk.read_regular(root / registry.INDEX))
     except FormatError:
-        stored = EMPTY
-    return build(root, stored, at)
+        return dict(EMPTY)
 
 
 def _is_current(root: Path, name: str, part: Mapping[str, Any]) -> bool:

@@ -202,12 +202,15 @@ def _finish(
 
 
 def _known(work: _Work) -> dict[str, Any]:
-    """The index of the root, after making sure that the root can be written and the model be called so."""
+    """The index of the root, after making sure that the root can be written and the model be called so.
+
+    It is looked at whether it is current only where a parent is to be found in it: all else is decided under the lock.
+    """
     roots.require_root(work.root)
     if not work.root.is_dir():
         return dict(index.EMPTY)
     names.require_unlike(work.model, os.listdir(work.root), "model")
-    known = index.load(work.root)
+    known = index.load(work.root) if work.request.parents else index.stored(work.root)
     part = index.entry(known, work.model)
     if part["became"] and not part["versions"]:
         words = f"the model {work.model} is called {part['became']} now"
