@@ -77,13 +77,16 @@ class Change:
                 self.index = index.after(self.index, self.root, event.model, [event])
 
     def reread(self, *names: str) -> None:
-        """Read some models' folders and events again; one that is not there any more leaves the index."""
+        """Read some models' folders and events again; one that is not there any more leaves the index.
+
+        Where one of them became another, the lines of its versions go along.
+        """
         models = dict(self.index["models"])
+        known = {name: models.pop(name)["versions"] for name in names if name in models}
+        longest: Mapping[str, Any] = max(known.values(), key=len, default={})
         for name in names:
-            known = models.pop(name, None)
             if registry.is_model(self.root / name):
-                rows = known["versions"] if known else {}
-                models[name] = index.describe(registry.read_model(self.root / name), rows)
+                models[name] = index.describe(registry.read_model(self.root / name), known.get(name) or longest)
         self.index = {**self.index, "models": dict(sorted(models.items()))}
 
     def published(self, version: registry.Version, events: list[Event]) -> None:

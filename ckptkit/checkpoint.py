@@ -397,7 +397,7 @@ class Stage:
         """
         for path in (*self._sums, SUMS):
             if path not in self._linked:
-                _seal_mode(self.folder / path)
+                seal_mode(self.folder / path)
         for folder, _, _ in os.walk(self.folder):
             disk.sync_folder(Path(folder))
         if os.path.lexists(target):
@@ -415,7 +415,7 @@ class Stage:
         self.folder = target
         for path in self._linked:  # before the rename this would have made the source read-only
             with contextlib.suppress(OSError):
-                _seal_mode(target / path)
+                seal_mode(target / path)
 
     def remove_sources(self, folders: Sequence[Path]) -> list[str]:
         """After publication, remove the sources that were to be moved, and those of ``folders`` that are empty by then.
@@ -443,10 +443,12 @@ def _state(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _seal_mode(path: Path) -> None:
+def seal_mode(path: Path) -> None:
+    """Make a sealed file read-only, where the disk knows modes."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & ~SEALED:  # what another version shares is sealed, and may be another user's
-        path.chmod(mode & SEALED)
+        with contextlib.suppress(PermissionError):
+            path.chmod(mode & SEALED)
 
 
 def _link(source: Path, target: Path) -> bool:

@@ -49,7 +49,10 @@ def build(root: Path, known: Mapping[str, Any] = EMPTY, at: str | None = None) -
         if at is not None:
             part = describe(_earlier(registry.read_model(root / name), at), part["versions"])
         elif not _is_current(root, name, part):
-            part = describe(registry.read_model(root / name), part["versions"])
+            model, last = registry.read_model(root / name), part["last"]
+            part = describe(model, part["versions"])
+            if model.broken:  # what cannot be read may have borne numbers that an earlier index knew
+                part["last"] = max(part["last"], last)
         parts[name] = part
     return {"schema": SCHEMA, "models": parts}
 

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import secrets
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -103,7 +102,7 @@ def copy(source: Path, target: Path, files: Mapping[str, str | None], progress: 
         if sha256 is not None:
             if found != sha256:
                 raise FormatError(f"{path} is not as it was saved")
-            place.chmod(stat.S_IMODE(place.stat().st_mode) & 0o444)
+            checkpoint.seal_mode(place)
     for folder, _, _ in os.walk(target):
         disk.sync_folder(Path(folder))
 

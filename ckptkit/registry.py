@@ -5,6 +5,7 @@ Version folders and ``history/`` are the truth. What is derived from them is in 
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -64,8 +65,9 @@ class Version:
 class Model:
     """A registered model as found: version folders in the order of their numbers, events in the order of time.
 
-    ``state`` is what the events come to; ``broken`` are the event files that cannot be read, by name; ``links`` the
-    names that begin with ``@`` and where they lead (None: not a link); ``others`` are further names in the folder.
+    ``state`` is what the events come to; ``broken`` are the event files that cannot be read, by name, and ``spoken`` is
+    the highest number that can be seen in them; ``links`` are the names that begin with ``@`` and where they lead
+    (None: not a link); ``others`` are further names in the folder.
     """
 
     name: str
@@ -74,13 +76,14 @@ class Model:
     events: tuple[Event, ...]
     state: State
     broken: Mapping[str, Unreadable]
+    spoken: int
     links: Mapping[str, str | None]
     others: tuple[str, ...]
 
     @property
     def last(self) -> int:
         """The highest number that a folder or an event bears; 0 without any."""
-        return max(self.state.last, *(names.folder_number(name) or 0 for name in self.versions), 0)
+        return max(self.state.last, self.spoken, *(names.folder_number(name) or 0 for name in self.versions), 0)
 
     @property
     def unrecorded(self) -> tuple[str, ...]:
@@ -151,13 +154,14 @@ def read_model(folder: Path) -> Model:
             links[name] = str(path.readlink()) if path.is_symlink() else None
         elif name != HISTORY:
             others.append(name)
-    events, broken = [], {}
+    events, broken, spoken = [], {}, 0
     for name in _listed(folder / HISTORY):
         if name.startswith("."):
             continue
         event = read_event(folder / HISTORY / name)
         if isinstance(event, Unreadable):
             broken[name] = event
+            spoken = max(spoken, _spoken(folder / HISTORY / name))
         else:
             events.append(event)
     return Model(
@@ -167,6 +171,7 @@ def read_model(folder: Path) -> Model:
         events=tuple(sorted(events, key=history.order)),
         state=history.state(events),
         broken=broken,
+        spoken=spoken,
         links=links,
         others=tuple(others),
     )
@@ -186,6 +191,18 @@ def _listed(folder: Path) -> list[str]:
         raise CkptkitError(
             f"{folder} cannot be listed: {disk.reason(error)}", "give yourself the right to read it"
         ) from error
+
+
+def _spoken(path: Path) -> int:
+    """The highest number of a version that a file names which is no event, such as one of a later format."""
+    try:
+        found = _NUMBERS.findall(disk.read_regular(path))
+    except FormatError:
+        return 0
+    return max((names.folder_number(name.decode()) or 0 for name in found), default=0)
+
+
+_NUMBERS = re.compile(rb'"(v[0-9]{4,18})"')
 
 
 def names_in(folder: Path) -> list[str]:

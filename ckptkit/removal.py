@@ -57,6 +57,10 @@ def of(root: Path, part: Mapping[str, Any], model: str, version: str, paths: Col
     if not isinstance(saved, Event) or saved.digest != registry.digest_of(folder):
         raise FormatError("is not the one that was saved")
     files = tuple(file for file in sealed(folder) if file.path in paths and file.bytes is not None)
+    sizes = {file.path: file.bytes for file in checkpoint.read_lineage(folder).weights.files}
+    for file in files:
+        if sizes.get(file.path, file.bytes) != file.bytes:
+            raise FormatError(f"{file.path} is not as it was saved")
     return Removal(
         model=model,
         version=version,

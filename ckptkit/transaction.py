@@ -213,7 +213,9 @@ def _unite(old: Path, new: Path, event: Event) -> None:
         return
     if _is_there(stayed):
         for name in sorted(os.listdir(stayed)):
-            (stayed / name).rename(old / registry.HISTORY / name)
+            with contextlib.suppress(FileExistsError):  # copied, as the two may lie on different disks
+                disk.create(old / registry.HISTORY / name, disk.read_regular(stayed / name))
+            (stayed / name).unlink()
         disk.sync_folder(old / registry.HISTORY)
         stayed.rmdir()
     new.rmdir()

@@ -9,7 +9,7 @@ from typing import Any
 from ckptkit import change, disk, index, index_file, names, references, registry, removal, roots, transaction
 from ckptkit.change import Change
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
-from ckptkit.record import Event, SealedFile
+from ckptkit.record import SealedFile
 from ckptkit.removal import Removal
 
 
@@ -146,7 +146,7 @@ def _plan(
 
 
 def _digest(root: Path, model: str, part: Mapping[str, Any], version: str) -> str | None:
-    """The digest by which the history knows a version."""
+    """The digest of what goes; where its folder does not tell, that of the one version ever saved under the number."""
     row = part["versions"].get(version) or part["gone"][version]
     digest: str | None = row["digest"]
     if version in part["gone"]:
@@ -154,8 +154,10 @@ def _digest(root: Path, model: str, part: Mapping[str, Any], version: str) -> st
     if row["event"] is None:
         others = (known["digest"] for other, known in part["versions"].items() if other != version)
         return None if digest in others else digest  # the event of a second copy is not to speak of the first
-    saved = registry.read_event(root / model / registry.HISTORY / f"{row['event']}.json")
-    return saved.digest if isinstance(saved, Event) else digest
+    told = registry.read_model(root / model).state.digests.get(version, ())
+    if digest in told:
+        return digest
+    return told[0] if len(told) == 1 else None
 
 
 def _files(folder: Path) -> Iterator[Path]:
