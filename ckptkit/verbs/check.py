@@ -236,13 +236,13 @@ def _examine_together(jobs: Sequence[_Job], workers: int, tell: hashing.Progress
 
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        # Workers are born deaf to Ctrl-C, which the terminal sends to all: their parent ends them.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            results = pool.map(_examine, jobs, chunksize=1 if jobs[0].deep else 16)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        try:
+            # Workers are born deaf to Ctrl-C, which the terminal sends to all: their parent ends them.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                results = pool.map(_examine, jobs, chunksize=1 if jobs[0].deep else 16)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             for result in results:
                 tell(result.small + result.large)
                 yield result
