@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +44,21 @@ def find(ref: str, *, root: Path, cwd: Path, at: str | None = None) -> Found:
         CkptkitError: it is no reference.
         NotFoundError: it names nothing, or there is no registry.
     """
-    known: Mapping[str, Any] = {"models": {}} if is_path(ref) else derived.load(root, at)
+    known = {"models": {}} if is_path(ref) else derived.load(root, at)
+    then, hint = f" as of {(at or '')[:19]}Z", "see `ckptkit list --at`, or leave out --at"
     try:
         version = resolve(root, known, ref, cwd=cwd)
     except NotFoundError as error:
         if at is None:
             raise
-        raise NotFoundError(
-            f"{error.message} as of {at[:19]}Z", "see `ckptkit list --at`, or leave out --at"
-        ) from error
-    name, part = version.path.name, known["models"].get(version.path.parent.name)
-    if part is None:
-        part = derived.describe(registry.read_model(version.path.parent), {})
+        raise NotFoundError(f"{error.message}{then}", hint) from error
+    name, folder = version.path.name, version.path.parent
+    part = _around(folder, name, at) if is_path(ref) else known["models"][folder.name]
+    if at is not None and name not in part["versions"]:
+        raise NotFoundError(f"no version {version.ref}{then}", hint)
     row = part["versions"].get(name, {})
-    history = version.path.parent / registry.HISTORY
-    saved = registry.read_event(history / f"{row.get('event')}.json")
-    evaluated = registry.read_model(version.path.parent).state.evaluations if "evaluated" in row else {}
+    saved = registry.read_event(folder / registry.HISTORY / f"{row.get('event')}.json")
+    evaluated = registry.read_model(folder).state.evaluations if "evaluated" in row else {}
     return Found(
         version=version,
         aliases=tuple(sorted(alias for alias, target in part["aliases"].items() if target == name)),
@@ -69,6 +68,15 @@ def find(ref: str, *, root: Path, cwd: Path, at: str | None = None) -> Found:
         evaluations=tuple(event for event in evaluated.get(name, ()) if at is None or event.time <= at),
         pruned=frozenset(row.get("pruned", ())),
     )
+
+
+def _around(folder: Path, version: str, at: str | None) -> Mapping[str, Any]:
+    """The part of the index of a model's folder; where no registry is around it, of this version alone."""
+    root = folder.parent
+    if os.path.lexists(root / registry.HOME) or os.path.lexists(root / registry.INDEX):
+        part: Mapping[str, Any] = derived.entry(derived.load(root, at), folder.name)
+        return part
+    return derived.describe(replace(registry.read_model(folder), versions=(version,)), {})
 
 
 def is_path(ref: str) -> bool:

@@ -180,6 +180,11 @@ def test_as_of_a_time_references_say_what_they_said_then(root: Path) -> None:
         assert (found.version.path.name, found.stage) == (version, None)
         assert references.find("penguins@latest", root=root, cwd=root, at=time).version.path.name == "v0003"
     assert references.find("penguins", root=root, cwd=root).version.path.name == "v0004"
+    path = str(root / "penguins" / "v0001")
+    assert references.find(path, root=root, cwd=root, at=times[0]).aliases == ("champion",)
+    assert references.find(path, root=root, cwd=root).aliases == ()
+    with pytest.raises(NotFoundError, match="no version penguins/v0004 as of "):
+        references.find(str(root / "penguins" / "v0004"), root=root, cwd=root, at=times[0])
 
 
 def test_parallel_moves_are_one_chain(root: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ckptkit import checkpoint, index, index_file, overview, references, registry, roots
+from ckptkit.cli import main
 from ckptkit.errors import CkptkitError
 from ckptkit.verbs.check import check
 from ckptkit.verbs.index import index as rebuild
@@ -335,3 +336,46 @@ def test_settings_that_are_known(tmp_path: Path, text: str) -> None:
     roots.require_settings(tmp_path)
     (tmp_path / "pyproject.toml").write_text(f"[tool.ckptkit]\n{text}\n")
     roots.require_settings(tmp_path)
+
+
+def test_a_history_that_cannot_be_listed_is_no_empty_one(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "runs"
+    save(root, weights, aliases=["best"])
+    save(root, weights)
+    shutil.rmtree(root / "m" / "v0002")
+    listdir = os.listdir
+
+    def refuse(path: Any = ".") -> list[str]:
+        if str(path).endswith("history"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(CkptkitError, match="history"):
+        save(root, weights)
+    monkeypatch.undo()
+    assert (root / "m" / "@best").is_symlink()
+    assert save(root, weights).ref == "m/v0003"
+
+
+def test_numbers_in_events_of_a_later_format_are_not_used_again(tmp_path: Path, weights: Path) -> None:
+    root = tmp_path / "runs"
+    for _ in range(2):
+        save(root, weights)
+    for event in (root / "m" / "history").iterdir():
+        if '"v0002"' in (text := event.read_text()):
+            event.write_text(text.replace("ckptkit/event/1", "ckptkit/event/2"))
+    shutil.rmtree(root / "m" / "v0002")
+    (root / "index.json").unlink()
+    assert save(root, weights).ref == "m/v0003"
+
+
+@pytest.mark.parametrize("verb", ["alias set m@best 1", "stage m/1 production", "describe m words", "delete m/1"])
+def test_a_folder_that_is_no_registry_is_left_as_it_is(tmp_path: Path, verb: str) -> None:
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "index.json").write_text('{"my": "site"}')
+    assert main([*verb.split(), "--root", str(tmp_path / "web")]) == 1
+    assert os.listdir(tmp_path / "web") == ["index.json"]
+    assert (tmp_path / "web" / "index.json").read_text() == '{"my": "site"}'
