@@ -5,7 +5,7 @@ First what a killed command left is finished, then events are written, and what 
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,12 @@ class Change:
     def _before(self, kind: str, model: str, row: Mapping[str, Any]) -> Event | None:
         """An event that one of a kind has to come after, as the later of them holds, whatever another clock said."""
         folder = self.root / model
-        if kind in {"evaluated", "renumbered"}:
+        if kind == "renumbered":
             told = (event for event in registry.read_model(folder).events if event.digest == row.get("digest"))
             return max(told, key=history.order, default=None)
-        saved = registry.read_event(folder / registry.HISTORY / f"{row.get('event')}.json")
-        return saved if isinstance(saved, Event) else None
+        last = {"evaluated": row.get("evaluations", [None])[-1], "deleted": row.get("event")}.get(kind)
+        event = registry.read_event(folder / registry.HISTORY / f"{last}.json") if last else None
+        return event if isinstance(event, Event) else None
 
     def record(self, *events: Event) -> None:
         """Write events into the histories of their models, each whole and synced.
@@ -97,12 +98,17 @@ class Change:
         """
         self.index = index.after(self.index, self.root, version.path.parent.name, events, version)
 
+    def attempt(self, words: str, work: Callable[[], None]) -> None:
+        """Do what comes after the truth was written; a fault of any kind is a warning that begins with ``words``."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - nothing that was published or written is undone by it
+            self.warnings.append(f"{words}: {disk.reason(error)}")
+
     def settle(self) -> None:
         """Write what is derived; a fault is a warning, as it comes again by ``ckptkit index``."""
-        try:
-            index.write(self.root, self.index)
-        except Exception as error:  # noqa: BLE001 - the truth is written
-            self.warnings.append(f"the index could not be written ({disk.reason(error)}): run `ckptkit index`")
+        words = "run `ckptkit index`, as the index could not be written"
+        self.attempt(words, lambda: index.write(self.root, self.index))
         for name, part in self.index["models"].items():
             publication.link_aliases(self.root / name, part["aliases"] if self.links else {})
 

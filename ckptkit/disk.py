@@ -168,6 +168,20 @@ def is_old(path: Path) -> bool:
 _DAY = 86_400
 
 
+_FICLONE = 0x40049409  # ioctl_ficlone(2)
+
+
+def clone(reader: int, writer: int) -> bool:
+    """Have an open new file share the bytes of another; False on disks that cannot, or on two of them."""
+    import fcntl
+
+    try:
+        fcntl.ioctl(writer, _FICLONE, reader)
+    except OSError:
+        return False
+    return True
+
+
 def sync_file(path: Path) -> None:
     """Make the bytes of a file durable.
 

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, disk, hashing
+from ckptkit import checkpoint, disk, hashing, staging
 from ckptkit.errors import FormatError
 
 SMALL = 4096
@@ -17,8 +17,6 @@ SMALL = 4096
 
 _TRIES = 4
 """Where a file cannot be shared with so many others, the disk is what refuses."""
-
-_FICLONE = 0x40049409  # ioctl_ficlone(2)
 
 
 def twin(index: Mapping[str, Any], model: str, digests: Collection[str]) -> str | None:
@@ -39,7 +37,7 @@ def twin(index: Mapping[str, Any], model: str, digests: Collection[str]) -> str 
 
 
 def share(
-    stage: checkpoint.Stage,
+    stage: staging.Stage,
     root: Path,
     index: Mapping[str, Any],
     model: str,
@@ -94,7 +92,7 @@ def _files(root: Path, index: Mapping[str, Any], holders: Iterable[tuple[str, st
                 yield root / name / version / path
 
 
-def _replace(stage: checkpoint.Stage, path: str, other: Path, progress: hashing.Progress | None) -> bool:
+def _replace(stage: staging.Stage, path: str, other: Path, progress: hashing.Progress | None) -> bool:
     draft = stage.home / "shared"
     try:
         if not _clone(other, draft):
@@ -109,21 +107,18 @@ def _replace(stage: checkpoint.Stage, path: str, other: Path, progress: hashing.
 
 
 def _clone(source: Path, target: Path) -> bool:
-    import fcntl
-
     reader = disk.open_regular(source)
     try:
         writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.ioctl(writer, _FICLONE, reader)
-        except OSError:
-            target.unlink()
-            return False
+            done = disk.clone(reader, writer)
         finally:
             os.close(writer)
     finally:
         os.close(reader)
-    return True
+    if not done:
+        target.unlink()
+    return done
 
 
 def _require_sealed(status: os.stat_result, *, like: os.stat_result) -> None:
@@ -133,7 +128,7 @@ def _require_sealed(status: os.stat_result, *, like: os.stat_result) -> None:
         FormatError: it is one of these.
     """
     mode = stat.S_IMODE(status.st_mode)
-    if not stat.S_ISREG(status.st_mode) or mode & ~checkpoint.SEALED:
+    if not stat.S_ISREG(status.st_mode) or mode & ~staging.SEALED:
         raise FormatError("is not sealed")
-    if like.st_mode & ~mode & checkpoint.SEALED:
+    if like.st_mode & ~mode & staging.SEALED:
         raise FormatError("can be read by fewer")

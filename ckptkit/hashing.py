@@ -25,7 +25,6 @@ LARGE = 4 << 20
 """Files of at least so many bytes are hashed in threads; below, a thread costs more than it brings."""
 
 _BLOCK = 1 << 20
-_FICLONE = 0x40049409  # ioctl_ficlone(2)
 _CHANGED = "changed while it was hashed", "wait until nothing writes to it"
 _Result = tuple[str, State, int]  # SHA-256 in hex, the file's state, when hashing began in nanoseconds since the epoch
 
@@ -128,7 +127,7 @@ def copy_sha256(source: Path, target: Path, *, progress: Progress | None = None)
 def _copy(reader: int, target: Path, state: State, progress: Progress | None) -> str:
     writer = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        cloned = _clone(reader, writer)
+        cloned = disk.clone(reader, writer)
         sha256 = _pump(writer if cloned else reader, None if cloned else writer, state[0], progress)
         os.fsync(writer)
         _require_unchanged(reader, state)
@@ -138,16 +137,6 @@ def _copy(reader: int, target: Path, state: State, progress: Progress | None) ->
     finally:
         os.close(writer)
     return sha256
-
-
-def _clone(reader: int, writer: int) -> bool:
-    import fcntl
-
-    try:
-        fcntl.ioctl(writer, _FICLONE, reader)
-    except OSError:  # another disk, or one that cannot share blocks
-        return False
-    return True
 
 
 class _Found(NamedTuple):

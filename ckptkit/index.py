@@ -11,22 +11,16 @@ names, so what follows from them cannot have changed either. To know this costs 
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, disk, history, index_file, names, overview, registry
+from ckptkit import disk, history, index_file, names, overview, registry, summary
 from ckptkit.errors import FormatError
 from ckptkit.index_file import SCHEMA, Rows
-from ckptkit.record import Event, Lineage
+from ckptkit.record import Event
 from ckptkit.registry import Model, Version
-
-_VALUES = 300
-"""Most configuration values of one version that the index repeats."""
-
-_WIDE = 200
-"""Longer strings stay out of the index."""
 
 EMPTY: Mapping[str, Any] = {"schema": SCHEMA, "models": {}}
 """The index of a registry without a model."""
@@ -75,8 +69,9 @@ def describe(model: Model, known: Mapping[str, Mapping[str, Any]], *, trusted: b
     rows = {}
     for version in model.versions:
         row = known.get(version)
-        if row is None or not (trusted or _is_reusable(row, state.digests.get(version, ()))):
-            row = summarise(model.path / version)
+        told = [event.id for event in state.evaluations.get(version, ())]
+        if row is None or not (trusted or _is_reusable(row, state.digests.get(version, ()), told)):
+            row = summary.read(model.path / version)
         rows[version] = _said(row, version, state)
     gone = {
         version: {
@@ -102,9 +97,9 @@ def describe(model: Model, known: Mapping[str, Mapping[str, Any]], *, trusted: b
     }
 
 
-def _is_reusable(row: Mapping[str, Any], digests: Sequence[str]) -> bool:
-    """Whether a line is certain to be what the folder would give again, without what events add to it."""
-    return digests == (row["digest"],) and not {"unreadable", "evaluated"} & row.keys()
+def _is_reusable(row: Mapping[str, Any], digests: Sequence[str], evaluations: Sequence[str]) -> bool:
+    """Whether a line is certain to be what the folder would give again, and to bear just these evaluations."""
+    return digests == (row["digest"],) and "unreadable" not in row and row.get("evaluations", []) == evaluations
 
 
 def _said(row: Mapping[str, Any], version: str, state: history.State) -> dict[str, Any]:
@@ -118,6 +113,7 @@ def _said(row: Mapping[str, Any], version: str, state: history.State) -> dict[st
         out["metrics"] = out["metrics"] | {name: metric.value for name, metric in later.items()}
         out["splits"] = out["splits"] | {name: metric.split for name, metric in later.items() if metric.split}
         out["evaluated"] = sorted(later)
+        out["evaluations"] = [event.id for event in state.evaluations[version]]
     return out
 
 
@@ -156,7 +152,7 @@ def after(
     """
     part = dict(entry(index, name))
     if version is not None:
-        row = {**summarise(version.path), "event": next((each.id for each in events if each.kind == "saved"), None)}
+        row = {**summary.read(version.path), "event": next((each.id for each in events if each.kind == "saved"), None)}
         if "unreadable" in row:
             raise FormatError(row["unreadable"])
         part["versions"] = part["versions"].plus(version.path.name, row)
@@ -165,7 +161,10 @@ def after(
     for event in events:
         _follow(part, event)
         part["last"] = max(part["last"], names.folder_number(event.version or "") or 0)
-    listed = _events(root / name)
+    try:
+        listed = _events(root / name)
+    except OSError:
+        listed = set()
     # Where others wrote as well, which a disk without locks allows, the part stays one that counts as out of date.
     if len(listed) == part["history"]["events"] + len(events):
         part["history"] = _history(listed)
@@ -198,74 +197,10 @@ def find_file(index: Mapping[str, Any], sha256: str) -> list[tuple[str, str, str
     sought, found = f'": "{sha256}'.encode(), []
     for name, part in index["models"].items():
         for key in index_file.ROWS:
-            for version, line in part[key].lines():
-                if sought in line:  # a search in bytes is many times faster than parsing each line
-                    files = part[key][version].get("files", {})
-                    found += [(name, version, path) for path, known in files.items() if known.startswith(sha256)]
+            for version in part[key].holding(sought):
+                files = part[key][version].get("files", {})
+                found += [(name, version, path) for path, known in files.items() if known.startswith(sha256)]
     return found
-
-
-def summarise(folder: Path) -> dict[str, Any]:
-    """One version's line of the index, read from its folder; see ``summary``."""
-    digest, name = None, checkpoint.SUMS
-    try:
-        digest, name = registry.digest_of(folder), checkpoint.LINEAGE
-        return summary(digest, checkpoint.read_lineage(folder))
-    except FormatError as error:
-        return summary(digest, f"{name}: {error.message}")
-
-
-def summary(digest: str | None, lineage: Lineage | str) -> dict[str, Any]:
-    """One version's line of the index: enough for ``list``, references and look-up without opening the folder.
-
-    Args:
-        digest: the digest of its SHA256SUMS.
-        lineage: its record, or why it cannot be read.
-    """
-    known = {"event": None, "digest": digest}
-    return known | ({"unreadable": lineage} if isinstance(lineage, str) else _facts(lineage))
-
-
-def _facts(lineage: Lineage) -> dict[str, Any]:
-    repository = lineage.code.repository
-    return {
-        "created": lineage.created,
-        "message": lineage.message,
-        "tags": dict(lineage.tags),
-        "run": lineage.run.id,
-        "step": lineage.run.step,
-        "epoch": lineage.run.epoch,
-        "seconds": lineage.run.seconds,
-        "commit": repository.commit if repository else None,
-        "dirty": repository.dirty if repository else None,
-        "observed": lineage.code.observed,
-        "seed": lineage.config.seed,
-        "bytes": sum(file.bytes for file in lineage.weights.files),
-        "parameters": lineage.weights.parameters,
-        "parents": [parent.to_dict() for parent in lineage.parents],
-        "files": {file.path: file.sha256 for file in lineage.weights.files} | _manifests(lineage),
-        "metrics": {name: metric.value for name, metric in lineage.metrics.items()},
-        "splits": {name: metric.split for name, metric in lineage.metrics.items() if metric.split},
-        "config": dict(list(flatten(lineage.config.values or {}))[:_VALUES]),
-    }
-
-
-def _manifests(lineage: Lineage) -> dict[str, str]:
-    """The manifests of datasets that are folders: the digest of such a dataset is that of its manifest."""
-    return {
-        dataset.manifest: dataset.digest.removeprefix("sha256:")
-        for dataset in lineage.data
-        if dataset.manifest and dataset.digest
-    }
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The plain leaves of a nested mapping by dotted key; lists and long strings are left out."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        elif not isinstance(value, list) and not (isinstance(value, str) and len(value) > _WIDE):
-            yield f"{prefix}{key}", value
 
 
 def _events(folder: Path) -> set[str]:

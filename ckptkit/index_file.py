@@ -54,6 +54,10 @@ class Rows(Mapping[str, dict[str, Any]]):
             {**self._lines, version: documents.dump_line(row)},
         )
 
+    def holding(self, text: bytes) -> list[str]:
+        """The versions whose line holds ``text``: in bytes, which is many times faster than parsing each line."""
+        return [version for version, line in self.lines() if text in line]
+
     def lines(self) -> Iterator[tuple[str, bytes]]:
         """Each version with its line."""
         if self._lines:

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ckptkit import checkpoint, disk, documents, hashing, names, registry, roots
+from ckptkit import disk, documents, hashing, names, registry, roots, staging
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Event
 from ckptkit.registry import Version
 
 
-def open_stage(root: Path, folder: Path | None = None) -> checkpoint.Stage:
+def open_stage(root: Path, folder: Path | None = None) -> staging.Stage:
     """A new stage, after sweeping away the stages that dead processes of this host left.
 
     Args:
@@ -29,7 +29,7 @@ def open_stage(root: Path, folder: Path | None = None) -> checkpoint.Stage:
         home = private(root, folder) if folder else root / registry.HOME
         home.mkdir(exist_ok=True)
         _sweep(home)
-        stage = checkpoint.Stage(home / f"stage-{secrets.token_hex(6)}")
+        stage = staging.Stage(home / f"stage-{secrets.token_hex(6)}")
         try:
             disk.write_new(stage.home / "host", _host().encode())
         except BaseException:
@@ -102,13 +102,13 @@ def copy(source: Path, target: Path, files: Mapping[str, str | None], progress: 
         if sha256 is not None:
             if found != sha256:
                 raise FormatError(f"{path} is not as it was saved")
-            checkpoint.seal_mode(place)
+            staging.seal_mode(place)
     for folder, _, _ in os.walk(target):
         disk.sync_folder(Path(folder))
 
 
 def publish(
-    stage: checkpoint.Stage,
+    stage: staging.Stage,
     folder: Path,
     *,
     last: int,
@@ -150,7 +150,7 @@ def publish(
             for event in events:
                 disk.write_new(_draft(history, event), documents.dump_json(event.to_dict()))
             stage.publish(folder / version)
-        except Exception as error:
+        except (OSError, CkptkitError) as error:
             for event in events:
                 _draft(history, event).unlink(missing_ok=True)
             if not isinstance(error, FileExistsError):

@@ -58,14 +58,14 @@ def find(ref: str, *, root: Path, cwd: Path, at: str | None = None) -> Found:
         raise NotFoundError(f"no version {version.ref}{then}", hint)
     row = part["versions"].get(name, {})
     saved = registry.read_event(folder / registry.HISTORY / f"{row.get('event')}.json")
-    evaluated = registry.read_model(folder).state.evaluations if "evaluated" in row else {}
+    evaluated = [registry.read_event(folder / registry.HISTORY / f"{each}.json") for each in row.get("evaluations", ())]
     return Found(
         version=version,
         aliases=tuple(sorted(alias for alias, target in part["aliases"].items() if target == name)),
         stage=part["stages"].get(name),
         text=part["texts"].get(name),
         saved=None if isinstance(saved, Unreadable) else saved,
-        evaluations=tuple(event for event in evaluated.get(name, ()) if at is None or event.time <= at),
+        evaluations=tuple(event for event in evaluated if isinstance(event, Event)),
         pruned=frozenset(row.get("pruned", ())),
     )
 
@@ -127,16 +127,26 @@ def resolve(
     raise NotFoundError(f"no version {name}/{version} in {root}", f"see `ckptkit list {name}`")
 
 
-def _model(root: Path, index: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def require_model(root: Path, index: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A model's part of the index.
 
     Raises:
-        NotFoundError: there is none, or it never had a version.
+        NotFoundError: there is none.
     """
     part: Mapping[str, Any] | None = index["models"].get(name)
     if part is None:
         known = ", ".join(sorted(known for known, part in index["models"].items() if part["versions"])) or "none yet"
         raise NotFoundError(f"no model {name!r} in {root}", f"models here: {known}")
+    return part
+
+
+def _model(root: Path, index: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A model's part of the index.
+
+    Raises:
+        NotFoundError: there is none, or it has no version.
+    """
+    part = require_model(root, index, name)
     if not part["versions"]:
         now = part["became"]
         raise NotFoundError(

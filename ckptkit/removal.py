@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ckptkit import checkpoint, disk, manifest, registry
-from ckptkit.errors import FormatError
+from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Event, SealedFile
 
 
@@ -37,6 +37,17 @@ class Removal:
         """What speaks against removing it: its aliases, and that it is in production."""
         aliases = tuple(f"@{alias}" for alias in self.aliases)
         return (*aliases, "production") if self.stage == "production" else aliases
+
+
+def refuse_marked(removals: Iterable[Removal], hint: str) -> None:
+    """Refuse to remove what bears an alias or is in production.
+
+    Raises:
+        CkptkitError: one of them does, or is.
+    """
+    for each in removals:
+        if each.marks:
+            raise CkptkitError(f"{each.ref} is {' '.join(each.marks)}", hint)
 
 
 def of(root: Path, part: Mapping[str, Any], model: str, version: str, paths: Collection[str]) -> Removal:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ckptkit import comparison, disk, documents, removal, retention, transaction
+from ckptkit import comparison, documents, removal, retention, transaction
 from ckptkit.change import Change
 from ckptkit.comparison import Goal
 from ckptkit.record import Metric
@@ -60,7 +60,8 @@ def relieve(now: Change, version: Version, policy: Policy) -> list[str]:
         In words what was pruned. A fault is a warning of the change: the version is published.
     """
     model, saved, notes = version.path.parent.name, version.path.name, []
-    try:
+
+    def prune() -> None:
         part = now.index["models"][model]
         for old, paths in retention.dropped(part, policy, _of_its_run(part["versions"], saved)).items():
             going = removal.of(now.root, part, model, old, paths)
@@ -68,13 +69,13 @@ def relieve(now: Change, version: Version, policy: Policy) -> list[str]:
                 why = f"not kept when {saved} of the same run was saved"
                 transaction.carry_out(now, now.event("pruned", model, old, files=going.files, reason=why))
                 notes.append(f"the weights of {old} were pruned")
-    except Exception as error:  # noqa: BLE001 - after a training nothing is lost to housekeeping
-        now.warnings.append(f"earlier versions of this run were not pruned: {disk.reason(error)}")
+
+    now.attempt("earlier versions of this run were not pruned", prune)
     return notes
 
 
 def _of_its_run(rows: Any, version: str) -> list[str]:  # noqa: ANN401 - index_file.Rows
     """The versions of the run of ``version``."""
     run = rows[version]["run"]
-    sought = b'"run": %b' % documents.dump_line(run)  # in bytes first: thousands of lines need no parsing
-    return [name for name, line in rows.lines() if sought in line and rows[name].get("run") == run]
+    sought = b'"run": %b' % documents.dump_line(run)
+    return [name for name in rows.holding(sought) if rows[name].get("run") == run]

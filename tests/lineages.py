@@ -176,3 +176,15 @@ def lineage(**overrides: Any) -> dict[str, Any]:
             part = part[parent]
         part[last] = value
     return whole
+
+
+def evaluation(day: int, **facts: Any) -> dict[str, Any]:
+    """An ``evaluated`` event of a day in November 2026, as JSON types, with further facts."""
+    return {
+        "schema": "ckptkit/event/1",
+        "id": f"202611{day}T100002.123456Z-0a1b2c3d",
+        "time": f"2026-11-{day}T10:00:02.123456Z",
+        "kind": "evaluated",
+        "model": "penguins",
+        "version": "v0002",
+    } | facts

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from ckptkit import checkpoint
-from ckptkit.checkpoint import Stage, Unreadable
+from ckptkit.checkpoint import Unreadable
 from ckptkit.errors import CkptkitError
+from ckptkit.staging import Stage
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from registries import CUT
 
-from ckptkit import checkpoint, index, index_file, overview, references, registry, roots
+from ckptkit import checkpoint, index, index_file, overview, references, registry, roots, staging
 from ckptkit.cli import main
 from ckptkit.errors import CkptkitError
 from ckptkit.verbs.check import check
@@ -151,14 +152,14 @@ def test_parallel_saves_without_locks_are_all_there_once(tmp_path: Path, weights
 def test_without_locks_the_rename_is_the_claim(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "runs"
     save(root, weights)
-    real = checkpoint.Stage.publish
+    real = staging.Stage.publish
 
-    def slower(stage: checkpoint.Stage, target: Path) -> None:
+    def slower(stage: staging.Stage, target: Path) -> None:
         if target.name == "v0002":  # another process claims the number first
             shutil.copytree(root / "m" / "v0001", target, dirs_exist_ok=True)
         real(stage, target)
 
-    monkeypatch.setattr(checkpoint.Stage, "publish", slower)
+    monkeypatch.setattr(staging.Stage, "publish", slower)
     version = save(root, weights)
     assert version.ref == "m/v0003"
     assert version.lineage["version"] == "v0003"
@@ -190,26 +191,11 @@ def test_a_dead_stage_is_swept_and_a_living_one_is_not(tmp_path: Path, weights: 
         living.communicate()
 
 
-CUT = """
-import os, sys
-rename, left = os.rename, [int(sys.argv.pop())]
-def cut(source, target, **places):
-    if os.path.basename(os.path.dirname(target)) == "history":
-        if not left[0]:
-            os._exit(9)
-        left[0] -= 1
-    rename(source, target, **places)
-os.rename = cut
-import ckptkit
-ckptkit.save(sys.argv[2], model="m", root=sys.argv[1], aliases=["best", "newest"])
-"""
-
-
 @pytest.mark.parametrize("events", [0, 1, 2])
 def test_an_alias_outlives_a_death_after_publication(tmp_path: Path, weights: Path, events: int) -> None:
     root = tmp_path / "runs"
     save(root, weights, aliases=["best"])
-    command = [sys.executable, "-c", CUT, str(root), str(weights), str(events)]
+    command = [sys.executable, "-c", CUT, str(root), str(weights), "m", "best", str(events)]
     assert subprocess.run(command, check=False, capture_output=True).returncode == 9
     assert registry.read_model(root / "m").versions == ("v0001", "v0002")
     assert "CK902" in {finding.code for finding in check(root).findings}
@@ -225,7 +211,7 @@ def test_an_alias_outlives_a_death_after_publication(tmp_path: Path, weights: Pa
 def test_a_death_before_publication_leaves_no_event(tmp_path: Path, weights: Path) -> None:
     root = tmp_path / "runs"
     save(root, weights)
-    code = "import os\nfrom ckptkit import checkpoint\ncheckpoint.Stage.publish = lambda *_: os._exit(9)\n" + WORKER
+    code = "import os\nfrom ckptkit import staging\nstaging.Stage.publish = lambda *_: os._exit(9)\n" + WORKER
     command = [sys.executable, "-c", code, str(root), str(weights), "1"]
     assert subprocess.run(command, check=False, capture_output=True).returncode == 9
     drafts = [path for path in (root / "m" / "history").iterdir() if path.name.startswith(".")]

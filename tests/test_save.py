@@ -20,7 +20,7 @@ from disks import is_one
 from safetensors.numpy import load_file, save_file
 
 import ckptkit
-from ckptkit import checkpoint
+from ckptkit import checkpoint, staging
 from ckptkit.cli import main
 from ckptkit.errors import CkptkitError
 from ckptkit.verbs.check import check
@@ -555,14 +555,14 @@ def test_closed_streams(project: Path, closing: str) -> None:
 
 def test_move_refuses_what_is_still_written_to(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "big.bin").write_bytes(b"x" * 1000)
-    real = checkpoint.Stage.seal
+    real = staging.Stage.seal
 
-    def late(stage: checkpoint.Stage) -> str:  # a training that had not ended
+    def late(stage: staging.Stage) -> str:  # a training that had not ended
         with (project / "big.bin").open("ab") as file:
             file.write(b"more")
         return real(stage)
 
-    monkeypatch.setattr(checkpoint.Stage, "seal", late)
+    monkeypatch.setattr(staging.Stage, "seal", late)
     with pytest.raises(CkptkitError, match="changed while it was saved"):
         save("big.bin", move=True)
     assert (project / "big.bin").read_bytes().endswith(b"more")

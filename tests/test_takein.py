@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from registries import publish
+from registries import CUT, publish
 
 from ckptkit import change, checkpoint, documents, registry, takein
 from ckptkit.record import Event
@@ -191,26 +191,11 @@ def test_a_clock_that_went_ahead(root: Path, tmp_path: Path) -> None:
     assert index(root).taken_in == ()
 
 
-CUT = """
-import os, sys
-rename, left = os.rename, [int(sys.argv.pop())]
-def cut(source, target, **places):
-    if os.path.basename(os.path.dirname(target)) == "history":
-        if not left[0]:
-            os._exit(9)
-        left[0] -= 1
-    rename(source, target, **places)
-os.rename = cut
-import ckptkit
-ckptkit.save(sys.argv[2], model="penguins", root=sys.argv[1], aliases=["champion", "newest"])
-"""
-
-
 @pytest.mark.parametrize("events", [0, 1, 2])
 def test_the_events_of_a_save_that_was_killed_are_finished(root: Path, tmp_path: Path, events: int) -> None:
     (tmp_path / "w.bin").write_bytes(b"weights")
     index(root)
-    command = [sys.executable, "-c", CUT, str(root), str(tmp_path / "w.bin"), str(events)]
+    command = [sys.executable, "-c", CUT, str(root), str(tmp_path / "w.bin"), "penguins", "champion", str(events)]
     assert subprocess.run(command, check=False, capture_output=True).returncode == 9
     assert index(root).taken_in == ("penguins/v0003",)
     model = registry.read_model(root / "penguins")

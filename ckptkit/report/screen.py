@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from ckptkit import index, references
+from ckptkit import references, summary
 from ckptkit.checkpoint import Unreadable
 from ckptkit.record import AT_SAVE, Code, Compute, Config, Dataset, Gpu, Lineage, Repository
 from ckptkit.report import results
@@ -184,7 +184,7 @@ def _config(config: Config) -> Iterator[str]:
         yield "no seed: it does not apply" if "seed" in config.not_applicable else "no seed found"
     if config.values is None:
         yield "no hyperparameters given"
-    leaves = [(key, value) for key, value in index.flatten(config.values or {}) if key.rpartition(".")[2] != "seed"]
+    leaves = [(key, value) for key, value in summary.flatten(config.values or {}) if key.rpartition(".")[2] != "seed"]
     yield from capped([f"{key} {_value(value)}" for key, value in leaves], config.file or "lineage.json")
 
 

@@ -60,7 +60,7 @@ def move(
     model, alias = _parse(name)
     home, cwd = roots.default_root(root, Path.cwd()), Path.cwd()
     with change.begin(home) as now:
-        part = _part(now.index, model)
+        part = references.require_model(home, now.index, model)
         before = part["aliases"].get(alias)
         then = now.index if at is None else index.load(home, roots.moment(at))
         after = None if version is None else _target(home, then, model, version, cwd)
@@ -95,7 +95,7 @@ def undo(name: str, *, reason: str | None = None, root: str | os.PathLike[str] |
     model, alias = _parse(name)
     home = roots.default_root(root, Path.cwd())
     with change.begin(home) as now:
-        part = _part(now.index, model)
+        part = references.require_model(home, now.index, model)
         last = _read(home, model, part["heads"].get(f"@{alias}", [""])[-1])
         if last is None:
             raise NotFoundError(f"{model}@{alias} was never moved", _others(part))
@@ -124,7 +124,7 @@ def log(name: str, *, root: str | os.PathLike[str] | None = None) -> tuple[Event
     """
     model, alias = _parse(name) if "@" in name else (name, None)
     home = roots.default_root(root, Path.cwd())
-    part = _part(index.load(home), model)
+    part = references.require_model(home, index.load(home), model)
     events = registry.read_model(home / model).events
     numbers = history.renumbered(events)
     found = tuple(
@@ -140,13 +140,6 @@ def _parse(name: str) -> tuple[str, str]:
     if not mark:
         raise CkptkitError(f"{name!r} names no alias", f"write {model}@champion")
     return names.require_model(model), names.require_alias(alias)
-
-
-def _part(known: Any, model: str) -> Any:  # noqa: ANN401 - JSON
-    if model not in known["models"]:
-        there = ", ".join(sorted(known["models"])) or "none yet"
-        raise NotFoundError(f"no model {model!r} here", f"models here: {there}")
-    return known["models"][model]
 
 
 def _others(part: Any) -> str:  # noqa: ANN401 - JSON

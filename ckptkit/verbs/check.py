@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, disk, hashing, history, index, names, references, registry, roots, rules
+from ckptkit import checkpoint, disk, hashing, history, index, names, references, registry, roots, rules, summary
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
 from ckptkit.record import Lineage
 from ckptkit.registry import Model
@@ -281,8 +281,8 @@ def _examine(job: _Job, progress: hashing.Progress | None = None) -> _Result:
 
 def _row(found: checkpoint.Checkpoint) -> Mapping[str, Any]:
     if isinstance(found.lineage, Lineage) and found.digest:
-        return index.summary(found.digest, found.lineage)
-    return index.summarise(found.path)
+        return summary.of(found.digest, found.lineage)
+    return summary.read(found.path)
 
 
 def _in_order(scope: _Scope, results: Mapping[Path, _Result]) -> Iterator[Finding]:

@@ -1,12 +1,12 @@
 """The verb ``delete``: versions go, and an event says what they were."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import change, disk, index, index_file, names, references, registry, removal, roots, transaction
+from ckptkit import change, disk, index, names, references, registry, removal, roots, transaction
 from ckptkit.change import Change
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
 from ckptkit.record import SealedFile
@@ -53,12 +53,11 @@ def delete(
         NotFoundError: there is no such registry, model or version, or it was deleted before.
     """
     home, cwd = roots.default_root(root, Path.cwd()), Path.cwd()
-    last, known = _last_index(home), index.load(home)
+    last = index.stored(home)  # what nobody has read since a folder was removed, it alone still tells
+    known = index.build(home, last)
     plan = _plan(home, known, *_chosen(home, known, ref, cwd, every=every), last)
-    for each in plan.removals:
-        if each.marks and not force:
-            words = f"{each.ref} is {' '.join(each.marks)}"
-            raise CkptkitError(words, "take that from it first, or add --force")
+    if not force:
+        removal.refuse_marked(plan.removals, "take that from it first, or add --force")
     if not agree(plan):
         return plan
     with change.begin(home, known) as now:
@@ -66,14 +65,6 @@ def delete(
             raise CkptkitError(f"{ref} changed meanwhile; nothing was deleted", "run the command again")
         _delete(now, plan.removals, reason)
     return replace(plan, done=True, warnings=tuple(now.warnings))
-
-
-def _last_index(root: Path) -> Mapping[str, Any]:
-    """The index as it was written last: what nobody has read since a folder was removed, it alone still tells."""
-    try:
-        return index_file.parse(disk.read_regular(root / registry.INDEX))
-    except FormatError:
-        return index.EMPTY
 
 
 def _delete(now: Change, removals: Iterable[Removal], reason: str | None) -> None:
@@ -93,7 +84,7 @@ def _chosen(root: Path, known: Mapping[str, Any], ref: str, cwd: Path, *, every:
     """The model, and the versions of it that are meant; among them those whose folder is gone or damaged."""
     if ref not in known["models"]:
         if every:
-            raise NotFoundError(f"no model {ref!r} in {root}", f"models here: {', '.join(known['models']) or 'none'}")
+            references.require_model(root, known, ref)
         model, version = _named(root, known, ref, cwd)
         return model, [version]
     if not every:
@@ -129,12 +120,13 @@ def _plan(
     root: Path, known: Mapping[str, Any], model: str, versions: Collection[str], last: Mapping[str, Any]
 ) -> Deletion:
     part, rows = known["models"][model], index.entry(last, model)["versions"]
+    told = registry.read_model(root / model).state.digests
     paths = {version: list(_files(root / model / version)) for version in versions}
     removals = tuple(
         Removal(
             model=model,
             version=version,
-            digest=(digest := _digest(root, model, part, version)),
+            digest=(digest := _digest(part, version, told.get(version, ()))),
             files=tuple(_sealed(root / model / version, rows.get(version, {}), digest)),
             bytes=sum(map(_size, paths[version])),
             aliases=tuple(alias for alias, target in part["aliases"].items() if target == version),
@@ -145,18 +137,15 @@ def _plan(
     return Deletion(removals=removals, freed=removal.freed(path for each in paths.values() for path in each))
 
 
-def _digest(root: Path, model: str, part: Mapping[str, Any], version: str) -> str | None:
+def _digest(part: Mapping[str, Any], version: str, told: Sequence[str]) -> str | None:
     """The digest of what goes; where its folder does not tell, that of the one version ever saved under the number."""
     row = part["versions"].get(version) or part["gone"][version]
     digest: str | None = row["digest"]
-    if version in part["gone"]:
+    if version in part["gone"] or digest in told:
         return digest
     if row["event"] is None:
         others = (known["digest"] for other, known in part["versions"].items() if other != version)
         return None if digest in others else digest  # the event of a second copy is not to speak of the first
-    told = registry.read_model(root / model).state.digests.get(version, ())
-    if digest in told:
-        return digest
     return told[0] if len(told) == 1 else None
 
 

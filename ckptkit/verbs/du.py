@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ckptkit import index, names, registry, roots
-from ckptkit.errors import NotFoundError
+from ckptkit import index, names, references, registry, roots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +67,10 @@ def du(model: str | None = None, *, root: str | os.PathLike[str] | None = None) 
         NotFoundError: there is no such registry or model.
     """
     home = roots.default_root(root, Path.cwd())
-    known = index.load(home)["models"]
-    if model is not None and model not in known:
-        raise NotFoundError(f"no model {model!r} in {home}", f"models here: {', '.join(known) or 'none'}")
+    whole = index.load(home)
+    known = whole["models"]
+    if model is not None:
+        references.require_model(home, whole, model)
     everything: _Files = []
     private = _files(home / registry.HOME) if model is None else []
     models = []

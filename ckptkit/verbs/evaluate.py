@@ -74,9 +74,11 @@ def evaluate(
         event = now.event("evaluated", model, name, metrics=given, reason=reason, **facts)
         now.record(event)
         now.reread(model)
-        evaluated = registry.read_model(version.path.parent).state.evaluations
+        told = now.index["models"][model]["versions"][name].get("evaluations", [event.id])
+        history = version.path.parent / registry.HISTORY
+        events = [registry.read_event(history / f"{each}.json") for each in told]
         place = publication.private(home, version.path.parent)
-        now.warnings += _write_card(version, evaluated.get(name, (event,)), place)
+        now.warnings += _write_card(version, [each for each in events if isinstance(each, Event)], place)
     return Evaluated(version=version, event=event, warnings=tuple(now.warnings))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, comparison, expression, index, names, registry, roots
+from ckptkit import checkpoint, comparison, expression, index, names, references, registry, roots
 from ckptkit.errors import CkptkitError, NotFoundError
 
 METRICS = 6
@@ -132,9 +132,10 @@ def versions(
 
 
 def _lines(root: Path, model: str | None, at: str | None = None) -> Iterator[_Line]:
-    models = index.load(root, None if at is None else roots.moment(at))["models"]
-    if model is not None and model not in models:
-        raise NotFoundError(f"no model {model!r} in {root}", f"models here: {', '.join(sorted(models)) or 'none yet'}")
+    known = index.load(root, None if at is None else roots.moment(at))
+    models = known["models"]
+    if model is not None:
+        references.require_model(root, known, model)
     for name in sorted(models) if model is None else [model]:
         part = models[name]
         if model is not None and part["became"] and not part["versions"]:

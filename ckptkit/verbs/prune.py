@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import change, index, removal, retention, roots, transaction
-from ckptkit.errors import CkptkitError, FormatError, NotFoundError
+from ckptkit import change, index, references, removal, retention, roots, transaction
+from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.removal import Removal
 from ckptkit.retention import Policy
 
@@ -87,10 +87,8 @@ def prune(
     plan = _plan(home, known, _models(home, known, model), policy)
     if dry_run or policy.is_empty or not plan.removals:
         return plan
-    for each in plan.removals:
-        if each.marks and not force:
-            words = f"{each.ref} is {' '.join(each.marks)}"
-            raise CkptkitError(words, "keep it with --keep-aliased or --keep-stage production, or add --force")
+    if not force:
+        removal.refuse_marked(plan.removals, "keep it with --keep-aliased or --keep-stage production, or add --force")
     if not agree(plan):
         return plan
     with change.begin(home, known) as now:
@@ -108,8 +106,7 @@ def prune(
 def _models(root: Path, known: Mapping[str, Any], model: str | None) -> list[str]:
     if model is None:
         return sorted(known["models"])
-    if model not in known["models"]:
-        raise NotFoundError(f"no model {model!r} in {root}", f"models here: {', '.join(known['models']) or 'none'}")
+    references.require_model(root, known, model)
     return [model]
 
 

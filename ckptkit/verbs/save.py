@@ -19,6 +19,7 @@ from ckptkit import (
     publication,
     registry,
     roots,
+    staging,
     state_dict,
     succession,
     templates,
@@ -115,7 +116,7 @@ def _save_files(request: Request, progress: hashing.Progress | None, expect: Cal
     if expect:
         expect(sum(file.bytes for file in found.files))
 
-    def stage_weights(stage: checkpoint.Stage) -> list[WeightsFile]:
+    def stage_weights(stage: staging.Stage) -> list[WeightsFile]:
         if request.move and found.readme and body is not None:
             stage.claim(found.readme)
         return [_stage_file(work, stage, file, move=request.move and file.inside) for file in found.files]
@@ -127,7 +128,7 @@ def _save_memory(request: Request, progress: hashing.Progress | None) -> Saved:
     named = state_dict.collect(request.weights)
     work = _begin(request, roots.default_root(request.root, _cwd(request)), None, progress)
 
-    def stage_weights(stage: checkpoint.Stage) -> list[WeightsFile]:
+    def stage_weights(stage: staging.Stage) -> list[WeightsFile]:
         written = stage.home / "model.safetensors"
         state_dict.write(named, written)
         written.chmod(stage.home.joinpath("host").stat().st_mode)  # safetensors lets nobody else read
@@ -162,7 +163,7 @@ def _begin(request: Request, root: Path, written: float | None, progress: hashin
 
 def _finish(
     work: _Work,
-    stage_weights: Callable[[checkpoint.Stage], list[WeightsFile]],
+    stage_weights: Callable[[staging.Stage], list[WeightsFile]],
     body: str | None,
     written: float | None,
 ) -> Saved:
@@ -272,7 +273,7 @@ def _is_linkable(path: Path, device: int) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_dev == device
 
 
-def _stage_file(work: _Work, stage: checkpoint.Stage, file: files.Placed, *, move: bool) -> WeightsFile:
+def _stage_file(work: _Work, stage: staging.Stage, file: files.Placed, *, move: bool) -> WeightsFile:
     sha256, size = stage.add(file.source, file.path, move=move, progress=work.progress)
     try:
         header = weights.read_header(stage.folder / file.path)
@@ -290,7 +291,7 @@ def _stage_file(work: _Work, stage: checkpoint.Stage, file: files.Placed, *, mov
 
 
 def _stage_records(
-    stage: checkpoint.Stage, given: Intake, seen: observation.Observation, declared: Sequence[data.Observation]
+    stage: staging.Stage, given: Intake, seen: observation.Observation, declared: Sequence[data.Observation]
 ) -> str | None:
     """Write the records that do not bear the version's number; returns the SHA-256 of config.yaml, if there is one."""
     if seen.patch:
@@ -305,7 +306,7 @@ def _stage_records(
 
 def _publish(
     work: _Work,
-    stage: checkpoint.Stage,
+    stage: staging.Stage,
     parts: Parts,
     aliases: Sequence[str],
     body: str | None,
@@ -329,8 +330,8 @@ def _publish(
         )
         try:
             now.published(version, events)
-        except (FormatError, OSError) as error:  # the version is published, and what is derived comes again
-            now.warnings.append(f"{version} could not be read back ({disk.reason(error)}): run `ckptkit index`")
+        except FormatError as error:  # the version is published, and what is derived comes again
+            now.warnings.append(f"{version} could not be read back ({error.message}): run `ckptkit index`")
         if parts.given.keep:
             notes += succession.relieve(now, version, parts.given.keep)
     work.guard.warnings += [*warnings, *now.warnings]

@@ -128,8 +128,8 @@ def _versions(here: _Registry, sha256: str) -> Iterator[tuple[str, str]]:
     sought = f'"digest": "{digest}'.encode()
     for name, part in here.index["models"].items():
         for key in index_file.ROWS:
-            for version, line in part[key].lines():
-                if sought in line and (part[key][version]["digest"] or "").startswith(digest):
+            for version in part[key].holding(sought):
+                if (part[key][version]["digest"] or "").startswith(digest):
                     yield name, version
 
 

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from lineages import lineage
+from lineages import evaluation, lineage
 
 from ckptkit.model_card.evaluations import put
 from ckptkit.record import Event
@@ -12,19 +12,9 @@ END = "<!-- ckptkit: end of later evaluations -->"
 
 def event(day: int = 24, **facts: Any) -> Event:
     whole = lineage()
-    return Event.from_dict(
-        {
-            "schema": "ckptkit/event/1",
-            "id": f"202611{day}T100002.123456Z-0a1b2c3d",
-            "time": f"2026-11-{day}T10:00:02.123456Z",
-            "kind": "evaluated",
-            "model": "penguins",
-            "version": "v0002",
-            "metrics": {"accuracy": {"value": 0.9850746268656716, "split": "test", "n": 1067}},
-            **{part: whole[part] for part in ("data", "code", "compute")},
-        }
-        | facts
-    )
+    usual = {part: whole[part] for part in ("data", "code", "compute")}
+    usual["metrics"] = {"accuracy": {"value": 0.9850746268656716, "split": "test", "n": 1067}}
+    return Event.from_dict(evaluation(day, **usual | facts))
 
 
 def rows(card: str) -> list[list[str]]:

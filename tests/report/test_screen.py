@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lineages import lineage
+from lineages import evaluation, lineage
 
 from ckptkit.checkpoint import Unreadable
 from ckptkit.record import Event, Lineage
@@ -30,21 +30,12 @@ def shown(**facts: Any) -> Shown:
 
 
 def event(day: int, **facts: Any) -> Event:
-    code = lineage(code__repository__dirty=True)["code"]
-    return Event.from_dict(
-        {
-            "schema": "ckptkit/event/1",
-            "id": f"202611{day}T100002.123456Z-0a1b2c3d",
-            "time": f"2026-11-{day}T10:00:02.123456Z",
-            "kind": "evaluated",
-            "model": "penguins",
-            "version": "v0002",
-            "metrics": {"ood/accuracy": {"value": 0.5, "split": "ood", "n": 1000}, "k": 3},
-            "data": lineage()["data"],
-            "code": code,
-        }
-        | facts
-    )
+    usual = {
+        "metrics": {"ood/accuracy": {"value": 0.5, "split": "ood", "n": 1000}, "k": 3},
+        "data": lineage()["data"],
+        "code": lineage(code__repository__dirty=True)["code"],
+    }
+    return Event.from_dict(evaluation(day, **usual | facts))
 
 
 def lines(found: Shown, *, width: int = 100) -> list[str]:
