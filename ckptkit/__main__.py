@@ -1,5 +1,16 @@
-"""``python -m ckptkit`` is the command ``ckptkit``."""
+"""The command ``ckptkit``, also as ``python -m ckptkit``: from its first import on, Ctrl-C ends it without a word."""
 
-from ckptkit.cli import main
+import sys
 
-raise SystemExit(main())
+
+def main() -> int:
+    """Run the command line of this process and return its exit code."""
+    try:
+        from ckptkit import cli
+    except KeyboardInterrupt:
+        return 130
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -182,4 +182,4 @@ def _heads(known: Sequence[Event]) -> dict[str, tuple[Event, ...]]:
 
 
 def _highest(event: Event) -> int:
-    return max(names.folder_number(name or "") or 0 for name in (event.version, event.was))
+    return max(names.counted(event.version), names.counted(event.was))

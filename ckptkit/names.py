@@ -18,6 +18,10 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.ASCII | r
 _TAKEN = frozenset({"now", "index.json", "readme.md"})
 
 
+HIGHEST = 99_999_999
+"""The highest number that can be given to a version; those that saves then count up to can be read far beyond."""
+
+
 def require_model(name: object, kind: str = "model") -> str:
     """``name`` if a model (or, by ``kind``, a dataset) may be called so.
 
@@ -77,6 +81,12 @@ def version_number(text: str) -> int | None:
 def version_name(number: int) -> str:
     """The folder name of a version: ``v`` and at least four digits."""
     return f"v{number:04d}"
+
+
+def counted(name: str | None) -> int:
+    """The number of a version that others are counted on from; 0 for none, and for one that nobody ever counted to."""
+    number = folder_number(name or "") or 0
+    return number if number < 10 * HIGHEST else 0
 
 
 def folder_number(name: str) -> int | None:

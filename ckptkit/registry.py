@@ -83,7 +83,7 @@ class Model:
     @property
     def last(self) -> int:
         """The highest number that a folder or an event bears; 0 without any."""
-        return max(self.state.last, self.spoken, *(names.folder_number(name) or 0 for name in self.versions), 0)
+        return max(self.state.last, self.spoken, *map(names.counted, self.versions), 0)
 
     @property
     def unrecorded(self) -> tuple[str, ...]:
@@ -199,7 +199,7 @@ def _spoken(path: Path) -> int:
         found = _NUMBERS.findall(disk.read_regular(path))
     except FormatError:
         return 0
-    return max((names.folder_number(name.decode()) or 0 for name in found), default=0)
+    return max((names.counted(name.decode()) for name in found), default=0)
 
 
 _NUMBERS = re.compile(rb'"(v[0-9]{4,18})"')

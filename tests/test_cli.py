@@ -311,3 +311,21 @@ def test_each_verb_is_where_it_is_looked_for(capsys: pytest.CaptureFixture[str])
         printed = capsys.readouterr().out
         assert all(f"    {verb}" in printed for verb in group.VERBS)
         assert all(main([verb, "--help"]) == 0 for verb in group.VERBS)
+
+
+@pytest.mark.usefixtures("root")
+def test_an_alias_moves_only_to_what_is_better(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "w.bin").write_bytes(b"weights")
+    for loss, words in (("0.3", "it stood nowhere"), ("0.5", "is not below 0.3"), ("0.2", "is below 0.3")):
+        save = ["save", str(tmp_path / "w.bin"), "--model", "m", "--alias", "best", "--if", "loss:min"]
+        assert main([*save, "--metric", f"loss={loss}"]) == 0
+        assert words in capsys.readouterr().err
+    assert main(["path", "m@best", "--no-verify"]) == 0
+    assert capsys.readouterr().out.endswith("/m/v0003\n")
+
+
+def test_an_interrupt_while_it_starts_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "argparse.py").write_text("raise KeyboardInterrupt\n")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(Path(ckptkit.__file__).parents[1])))}
+    done = subprocess.run([sys.executable, "-m", "ckptkit"], capture_output=True, check=False, env=env, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (130, b"")

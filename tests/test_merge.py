@@ -616,3 +616,29 @@ def state_in_words(root: Path) -> dict[str, Any]:
         name: (known.aliases, known.digests, {version: event.digest for version, event in known.deleted.items()})
         for name, known in state(root).items()
     } | {"folders": digests(root)}
+
+
+def test_aliases_that_differ_by_case_alone_are_refused_before_anything_comes(here: Path, there: Path) -> None:
+    move("penguins@Finest", "1", root=there)
+    move("penguins@finest", "1", root=here)
+    before = tree(here)
+    with pytest.raises(CkptkitError, match="penguins@Finest there differs from @finest here by case alone") as raised:
+        merge(there, root=here)
+    assert "ckptkit alias rm penguins@Finest --root" in raised.value.hint
+    assert tree(here) == before
+    move("penguins@Finest", None, root=there)
+    merge(there, root=here)
+    is_sound(here)
+
+
+def test_a_model_that_both_sides_renamed_is_not_copied_beside_itself(tmp_path: Path) -> None:
+    publish(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two", symlinks=True)
+    rename("penguins", "gentoos", root=tmp_path / "one")
+    rename("penguins", "adelies", root=tmp_path / "two")
+    with pytest.raises(CkptkitError, match="adelies there has versions of gentoos here") as raised:
+        merge(tmp_path / "two", root=tmp_path / "one")
+    assert "ckptkit rename adelies gentoos --root" in raised.value.hint
+    rename("adelies", "gentoos", root=tmp_path / "two")
+    assert merge(tmp_path / "two", root=tmp_path / "one").copied == {}
+    is_sound(tmp_path / "one")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from registries import CUT
 
-from ckptkit import checkpoint, index, index_file, overview, references, registry, roots, staging
+from ckptkit import checkpoint, documents, index, index_file, overview, references, registry, roots, staging
 from ckptkit.cli import main
 from ckptkit.errors import CkptkitError
 from ckptkit.verbs.check import check
@@ -365,3 +365,11 @@ def test_a_folder_that_is_no_registry_is_left_as_it_is(tmp_path: Path, verb: str
     assert main([*verb.split(), "--root", str(tmp_path / "web")]) == 1
     assert os.listdir(tmp_path / "web") == ["index.json"]
     assert (tmp_path / "web" / "index.json").read_text() == '{"my": "site"}'
+
+
+def test_a_number_that_nobody_counted_to_is_not_counted_on(tmp_path: Path, weights: Path) -> None:
+    root = tmp_path / "runs"
+    save(root, weights)
+    event = registry.new_event("saved", "m", "v" + "9" * 18, digest=f"sha256:{'0' * 64}")
+    (root / "m" / "history" / f"{event.id}.json").write_bytes(documents.dump_json(event.to_dict()))
+    assert save(root, weights).ref == "m/v0002"

@@ -170,6 +170,27 @@ def _require_names(theirs: Sequence[Model], here: Path, known: Mapping[str, Any]
             if became and is_left:
                 command = f"ckptkit rename {model.name} {became}{root}"
                 raise CkptkitError(f"{model.name} was renamed {became} {side}", f"run `{command}` first")
+        _require_unlike_aliases(model, part)
+    _require_homes(theirs, known)
+
+
+def _require_homes(theirs: Sequence[Model], known: Mapping[str, Any]) -> None:
+    """Refuse a model that is here under another name, as both sides renamed it: it would come a second time."""
+    homes = {row["digest"]: name for name, part in known["models"].items() for row in part["versions"].values()}
+    for model in theirs:
+        digests = (digest for saved in model.state.digests.values() for digest in saved)
+        others = sorted({homes[digest] for digest in digests if digest in homes})
+        if model.versions and others and not index.entry(known, model.name)["versions"]:
+            command = f"ckptkit rename {model.name} {others[0]} --root {model.path.parent}"
+            raise CkptkitError(f"{model.name} there has versions of {others[0]} here", f"run `{command}`")
+
+
+def _require_unlike_aliases(theirs: Model, part: Mapping[str, Any]) -> None:
+    folded = {alias.lower(): alias for alias in part["aliases"]}
+    for alias in theirs.state.aliases:
+        if folded.get(alias.lower(), alias) != alias:
+            words = f"{theirs.name}@{alias} there differs from @{folded[alias.lower()]} here by case alone"
+            raise CkptkitError(words, f"run `ckptkit alias rm {theirs.name}@{alias} --root {theirs.path.parent}` first")
 
 
 def _plan(theirs: Model, folder: Path, at: Mapping[str, str], done: Merged) -> _Work:

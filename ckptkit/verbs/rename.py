@@ -10,9 +10,6 @@ from ckptkit import change, index, names, references, registry, roots, transacti
 from ckptkit.change import Change
 from ckptkit.errors import CkptkitError, NotFoundError
 
-_MOST = 99_999_999
-"""The highest number that can be given; those that saves then count up to can be read far beyond."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renamed:
@@ -95,8 +92,10 @@ def _renumber(now: Change, ref: str, to: str, reason: str | None, cwd: Path) -> 
         raise CkptkitError(f"{to!r} is no number of a version", "give one such as 7 or v0007")
     read = registry.read_model(now.root / model)
     following = f"the next is {names.version_name(read.last + 1)}"
-    if number > _MOST:
-        raise CkptkitError(f"{to} is above {_MOST:,}, and those of later saves would be higher still", following)
+    if number > names.HIGHEST:
+        raise CkptkitError(
+            f"{to} is above {names.HIGHEST:,}, and those of later saves would be higher still", following
+        )
     version = names.version_name(number)
     row = index.entry(now.index, model)["versions"].get(was)
     if row is None or row["event"] is None:
