@@ -5,16 +5,15 @@ names its dotted path. The public contract with titles and descriptions is ``ckp
 together.
 """
 
-import re
-import types
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Self
 
-from ckptkit.errors import FormatError, NewerFormatError
+from ckptkit.typed import Form, Record, readers, refuse_newer
 
 LINEAGE = "ckptkit/lineage/1"
 EVENT = "ckptkit/event/1"
+STEP = "ckptkit/step/1"
 
 IN_THE_RUN: Literal["in the run"] = "in the run"
 AT_SAVE: Literal["at save"] = "at save"
@@ -22,15 +21,10 @@ ANOTHER_PROCESS = "saved by another process"
 NO_START = "when this process began is not known"
 
 
-class Form(str):
-    """A regular expression that a string has to match whole; used in ``Annotated[str, Form(...)]``."""
-
-    __slots__ = ()
-
-
 MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 Observed = Literal["in the run", "at save", "declared"]
 Relation = Literal["finetuned", "resumed", "merged", "quantized", "distilled", "previous"]
+ContentKind = Literal["file", "directory", "memory", "remote"]
 NonFinite = Literal["NaN", "Infinity", "-Infinity"]
 ModelName = Annotated[str, Form(MODEL_NAME)]
 VersionName = Annotated[str, Form(r"v(0{3}[1-9]|0{2}[1-9]\d|0[1-9]\d{2}|[1-9]\d{3,17})")]
@@ -42,171 +36,6 @@ Time = Annotated[
     Form(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d{1,6})?Z"),
 ]
 RelativePath = Annotated[str, Form(r"(?s)(?!/)(?!(.*/)?\.\.?(/|$)).+")]
-
-_Read = Callable[[object, str], Any]
-_SHOWN = 60  # characters of a wrong value in a message
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """Base of all records; keys that this release does not know are carried along in ``extra``."""
-
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_dict(cls, value: object, where: str = "") -> Self:
-        """Read a record from parsed JSON.
-
-        Args:
-            value: what the JSON held.
-            where: dotted path of ``value`` in its file, for error messages.
-
-        Raises:
-            FormatError: ``value`` is not of this record's form.
-        """
-        if not isinstance(value, Mapping):
-            raise _wrong(where, value, "an object")
-        known: dict[str, Any] = {}
-        for name, (read, required) in _readers(cls).items():
-            if name in value:
-                known[name] = read(value[name], f"{where}.{name}" if where else name)
-            elif required:
-                raise FormatError(f"{f'{where}.' if where else ''}{name}: is missing")
-        return cls(**known, extra={key: kept for key, kept in value.items() if key not in _readers(cls)})
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as JSON types, keys in reading order; the inverse of ``from_dict``."""
-        out = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "extra"}
-        return out | dict(self.extra)
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
-    if isinstance(value, Record):
-        return value.to_dict()
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _wrong(where: str, value: object, wanted: str) -> FormatError:
-    shown = repr(value)
-    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
-    return FormatError(f"{where or 'the document'}: {shown} is not {wanted}")
-
-
-_known_readers: dict[type[Record], Mapping[str, tuple[_Read, bool]]] = {}
-
-
-def _readers(cls: type[Record]) -> Mapping[str, tuple[_Read, bool]]:
-    """For each field how to read it, and whether it must be there; worked out once per class."""
-    if cls not in _known_readers:
-        hints = get_type_hints(cls, include_extras=True)
-        _known_readers[cls] = {
-            item.name: (_reader(hints[item.name]), item.default is MISSING and item.default_factory is MISSING)
-            for item in fields(cls)
-            if item.name != "extra"
-        }
-    return _known_readers[cls]
-
-
-def _reader(kind: Any) -> _Read:  # noqa: ANN401 - a type expression
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return _form(arguments[1])
-    if origin in {types.UnionType, Union}:
-        return _union([_reader(each) for each in arguments])
-    if origin is Literal:
-        return _literal(arguments)
-    if origin is tuple:
-        return _sequence(_reader(arguments[0]))
-    if origin is Mapping:
-        return _mapping(_reader(arguments[1]))
-    if isinstance(kind, type) and issubclass(kind, Record):
-        return kind.from_dict
-    return _SCALARS[kind]
-
-
-def _form(pattern: str) -> _Read:
-    matches = re.compile(pattern, re.ASCII).fullmatch
-
-    def read(value: object, where: str) -> object:
-        if isinstance(value, str) and matches(value):
-            return value
-        raise _wrong(where, value, f"a string of the form {pattern}")
-
-    return read
-
-
-def _literal(allowed: tuple[object, ...]) -> _Read:
-    def read(value: object, where: str) -> object:
-        if isinstance(value, str) and value in allowed:
-            return value
-        raise _wrong(where, value, f"one of {', '.join(map(repr, allowed))}")
-
-    return read
-
-
-def _sequence(item: _Read) -> _Read:
-    def read(value: object, where: str) -> object:
-        if isinstance(value, list | tuple):
-            return tuple(item(each, f"{where}[{position}]") for position, each in enumerate(value))
-        raise _wrong(where, value, "a list")
-
-    return read
-
-
-def _mapping(item: _Read) -> _Read:
-    def read(value: object, where: str) -> object:
-        if isinstance(value, Mapping):
-            return {str(key): item(each, f"{where}.{key}") for key, each in value.items()}
-        raise _wrong(where, value, "an object")
-
-    return read
-
-
-def _union(alternatives: list[_Read]) -> _Read:
-    def read(value: object, where: str) -> object:
-        failures: list[FormatError] = []
-        for alternative in alternatives:
-            try:
-                return alternative(value, where)
-            except FormatError as error:
-                failures.append(error)
-        raise max(failures, key=lambda error: error.message.partition(": ")[0].count("."))
-
-    return read
-
-
-def _scalar(accepts: Callable[[object], bool], wanted: str) -> _Read:
-    def read(value: object, where: str) -> object:
-        if accepts(value):
-            return value
-        raise _wrong(where, value, wanted)
-
-    return read
-
-
-_SCALARS: Mapping[object, _Read] = {
-    str: _scalar(lambda value: isinstance(value, str), "a string"),
-    bool: _scalar(lambda value: isinstance(value, bool), "true or false"),
-    int: _scalar(lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
-    float: _scalar(lambda value: isinstance(value, int | float) and not isinstance(value, bool), "a number"),
-    type(None): _scalar(lambda value: value is None, "null"),
-    Any: _scalar(lambda _: True, "anything"),
-}
-
-
-def _refuse_newer(value: object, schema: str) -> None:
-    family, _, version = schema.rpartition("/")
-    said = value.get("schema") if isinstance(value, Mapping) else None
-    found = re.fullmatch(rf"{re.escape(family)}/([1-9]\d*)", said) if isinstance(said, str) else None
-    if found and int(found[1]) > int(version):
-        raise NewerFormatError(
-            f"the format {said} is newer than {schema}, the newest that this release reads",
-            "install a newer release of ckptkit",
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,19 +59,68 @@ class BaseModel(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Content(Record):
+    """What a step read or wrote; ``rows`` are lines of text or records of a table where they could be counted."""
+
+    path: str | None
+    outside: bool
+    kind: ContentKind
+    digest: Digest | None
+    files: int | None
+    bytes: int | None
+    rows: int | None
+    source: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCode(Record):
+    """The code of a step: commit of the work tree, whether it was dirty, and the tree id of commit + changes."""
+
+    commit: GitId | None
+    dirty: bool | None
+    tree: GitId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Record):
+    """One preparation of data, such as filtering, deduplication or tokenisation, as ``by`` recorded it.
+
+    ``link`` tells whether its output is what the next step or the training read, ``reason`` why that is not so or not
+    known; both None where nobody has followed the chain.
+    """
+
+    name: str
+    by: Literal["ckptkit", "dvc", "huggingface"]
+    params: Mapping[str, Any]
+    command: tuple[str, ...] | None
+    code: StepCode | None
+    inputs: tuple[Content, ...]
+    output: Content
+    started: Time | None
+    finished: Time | None
+    seconds: float | None
+    link: Literal["verified", "broken", "unverified"] | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset(Record):
-    """One dataset. ``bytes`` and ``files`` count its content; ``changed_during_run`` is None when not known."""
+    """One dataset. ``bytes`` and ``files`` count its content; ``changed_during_run`` is None when not known.
+
+    ``sizes`` is a file that lists names and sizes where the content of a folder was not hashed.
+    """
 
     name: ModelName
     path: str | None
     outside: bool
-    kind: Literal["file", "directory", "memory", "remote"]
+    kind: ContentKind
     digest: Digest | None
     files: int | None
     bytes: int | None
     manifest: RelativePath | None
+    sizes: RelativePath | None = None
     source: Mapping[str, Any] | None
-    steps: tuple[Mapping[str, Any], ...]
+    steps: tuple[Step, ...]
     observed: Observed
     changed_during_run: tuple[str, ...] | None
 
@@ -362,7 +240,10 @@ class Code(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config(Record):
-    """Which hyperparameters: the file in the version, its digest, and the values that it resolves to."""
+    """Which hyperparameters: the file in the version, its digest, and the values that it resolves to.
+
+    ``changed_during_run`` names given files that were written while it ran, None where that is not known.
+    """
 
     observed: Observed
     file: RelativePath | None
@@ -370,6 +251,7 @@ class Config(Record):
     values: Mapping[str, Any] | None
     seed: Any
     not_applicable: Mapping[str, str]
+    changed_during_run: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -496,7 +378,7 @@ class Metric(Record):
         """Read a bare number or an object; see ``Record.from_dict``."""
         if isinstance(value, Mapping):
             return super(Metric, cls).from_dict(value, where)
-        return cls(value=_readers(cls)["value"][0](value, where))
+        return cls(value=readers(cls)["value"][0](value, where))
 
     def to_dict(self) -> Any:  # noqa: ANN401 - a number or an object
         """The bare value where there is nothing else to say, else an object without what is not known."""
@@ -555,13 +437,13 @@ class Lineage(Record):
         Raises:
             NewerFormatError: the file is of a later format.
         """
-        _refuse_newer(value, LINEAGE)
+        refuse_newer(value, LINEAGE)
         return super(Lineage, cls).from_dict(value, where)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedFile(Record):
-    """A file that a version held, as SHA256SUMS listed it; ``bytes`` is None where nobody could tell."""
+    """A file of a version as SHA256SUMS listed it, or of a dataset; ``bytes`` is None where nobody could tell."""
 
     path: RelativePath
     bytes: int | None
@@ -580,6 +462,8 @@ class Event(Record):
       ``stage``, a version or (without one) the model is described by ``text`` (None: by nothing). ``previous`` is the
       event that this one followed, ``settles`` are further ones where the history had forked.
     - ``evaluated``: ``metrics`` of a version were measured later, on ``data``, by ``code``, on ``compute``.
+    - ``digested``: the content of a version's dataset, whose digest was not known at the save, is ``data``, with its
+      ``files`` unless they are very many.
     - ``pruned``, ``deleted``: ``files`` of a version, or all of it, were removed.
     - ``renumbered``: the version that was ``was`` is ``version`` now.
     - ``renamed``: the model that was called ``was`` is called ``model`` now; under its old name one is left that says
@@ -617,9 +501,29 @@ class Event(Record):
         Raises:
             NewerFormatError: the file is of a later format.
         """
-        _refuse_newer(value, EVENT)
+        refuse_newer(value, EVENT)
         return super(Event, cls).from_dict(value, where)
 
     def to_dict(self) -> dict[str, Any]:
         """The event as JSON types, without what does not apply to its kind."""
         return {key: kept for key, kept in super(Event, self).to_dict().items() if kept not in (None, [], {})}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sidecar(Record):
+    """The file beside the output of a step, whole. ``unknown`` maps dotted paths to why the fact could not be had."""
+
+    schema: Annotated[str, Form(r"ckptkit/step/1")]
+    step: Step
+    unknown: Mapping[str, str]
+    tool: Tool
+
+    @classmethod
+    def from_dict(cls, value: object, where: str = "") -> Self:
+        """Read a sidecar; see ``Record.from_dict``.
+
+        Raises:
+            NewerFormatError: the file is of a later format.
+        """
+        refuse_newer(value, STEP)
+        return super(Sidecar, cls).from_dict(value, where)

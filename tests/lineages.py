@@ -188,3 +188,31 @@ def evaluation(day: int, **facts: Any) -> dict[str, Any]:
         "model": "penguins",
         "version": "v0002",
     } | facts
+
+
+def step(name: str = "filter") -> dict[str, Any]:
+    """A step that has all there can be."""
+    content = {
+        "path": "data/raw",
+        "outside": False,
+        "kind": "directory",
+        "digest": f"sha256:{'5e' * 32}",
+        "files": 3,
+        "bytes": 1024,
+        "rows": 12,
+        "source": {"url": "https://example.org/raw"},
+    }
+    return {
+        "name": name,
+        "by": "ckptkit",
+        "params": {"least": 5},
+        "command": ["python", "filter.py"],
+        "code": {"commit": "c3" * 20, "dirty": False, "tree": "c4" * 20},
+        "inputs": [content],
+        "output": content | {"path": "data/kept", "digest": f"sha256:{'5f' * 32}"},
+        "started": "2026-11-24T10:00:02Z",
+        "finished": "2026-11-24T10:00:03Z",
+        "seconds": 1.5,
+        "link": "broken",
+        "reason": "it was written to after the step",
+    }

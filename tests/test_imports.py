@@ -18,7 +18,18 @@ FLOORS = (
     ("verbs", "report"),
     ("succession",),
     ("change",),
-    ("takein", "numbering", "transaction", "publication", "references", "duplicates", "rules", "capture", "templates"),
+    (
+        "takein",
+        "numbering",
+        "transaction",
+        "publication",
+        "references",
+        "duplicates",
+        "rules",
+        "capture",
+        "bridges",
+        "templates",
+    ),
     ("index", "removal", "retention", "roots"),
     ("summary",),
     ("registry", "index_file", "overview", "expression", "comparison"),
@@ -27,10 +38,11 @@ FLOORS = (
     ("checkpoint", "model_card"),
     ("weights", "pickles", "state_dict", "hashing"),
     ("manifest", "hash_cache", "record", "redact", "documents", "markdown", "names", "disk"),
+    ("typed",),
     ("errors", "words"),
 )
 HEIGHT = {room: floor for floor, rooms in enumerate(reversed(FLOORS)) for room in rooms}
-PURE = ("rules", "record", "redact", "documents", "manifest")
+PURE = ("rules", "typed", "record", "redact", "documents", "manifest")
 FORBIDDEN = {("rules", "capture"), *((room, "disk") for room in PURE)}
 
 

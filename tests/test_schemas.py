@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
-from lineages import lineage
+from lineages import lineage, step
 
 from ckptkit.errors import FormatError
-from ckptkit.record import Event, Lineage, Metric, Record
+from ckptkit.record import Event, Lineage, Metric, Sidecar
+from ckptkit.typed import Record
 
 SCHEMAS = Path(__file__).parent.parent / "ckptkit" / "schemas"
-RECORDS: dict[str, type[Record]] = {"lineage": Lineage, "event": Event}
+RECORDS: dict[str, type[Record]] = {"lineage": Lineage, "event": Event, "step": Sidecar}
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -42,13 +43,21 @@ def rich() -> dict[str, Any]:
         run__links=["https://example.org/run/1"],
         unknown={"compute.driver": "nvidia-smi is not installed"},
     )
-    whole["data"][0] |= {"manifest": "data/train.sha256", "source": {"url": "x"}, "steps": [{"name": "filter"}]}
+    listed = {"manifest": "data/train.sha256", "sizes": "data/train.sizes"}
+    whole["data"][0] |= {**listed, "source": {"url": "x"}, "steps": [step()]}
+    whole["config"]["changed_during_run"] = ["config.yaml"]
     whole["metrics"]["diverged"] = "NaN"
     whole["metrics"]["plain"] = 0.5
     whole["metrics"]["accuracy"] |= {"ci": [0.9, "Infinity"], "slices": {"species": {"Adelie": {"value": 1, "n": 27}}}}
     whole["code"]["environment"]["packages"] = whole["code"]["environment"]["packages"][:1]
     whole["config"]["values"] = {"lr": 0.3}
     return whole
+
+
+def sidecar() -> dict[str, Any]:
+    """The file beside the output of a step."""
+    tool = {"name": "ckptkit", "version": "0.1.0"}
+    return {"schema": "ckptkit/step/1", "step": step(), "unknown": {"step.output.rows": "is binary"}, "tool": tool}
 
 
 def event() -> dict[str, Any]:
@@ -76,7 +85,7 @@ def event() -> dict[str, Any]:
     }
 
 
-DOCUMENTS = {"lineage": rich(), "event": event()}
+DOCUMENTS = {"lineage": rich(), "event": event(), "step": sidecar()}
 
 TYPES: tuple[Any, ...] = (
     *(None, True, 1, -1, 0.5, "", "text", "NaN", [], ["text"], {}, {"key": "text"}),
@@ -161,7 +170,7 @@ def test_a_changed_document_is_refused_by_both_or_by_neither(name: str, pointer:
         expected = is_refused(name, changed)
         assert VALIDATORS[name].is_valid(changed) is not expected, changed
         refused += expected
-    free = ("seed", "values", "steps", "source", "flags", "determinism", "threads")
+    free = ("seed", "values", "params", "source", "flags", "determinism", "threads")
     assert refused or not {*free}.isdisjoint(map(str, pointer)), "nothing is refused here"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from lineages import lineage
+from lineages import lineage, step
 
 from ckptkit import documents, templates
 from ckptkit.errors import CkptkitError
@@ -379,7 +379,7 @@ def test_no_word_from_outside_becomes_markup() -> None:
         tags={CANARY: CANARY},
         parents=[{"ref": CANARY, "digest": None, "relation": "previous"}],
         base_models=[{"id": CANARY, "revision": CANARY}],
-        data=[{**one, "path": CANARY, "steps": [{"name": CANARY}], "source": {"url": CANARY}}],
+        data=[{**one, "path": CANARY, "steps": [step(CANARY)], "source": {"url": CANARY}}],
         code__repository={**repository, "url": CANARY, "branch": CANARY, "dirty": True, "patch": "code.patch"},
         code__orig_argv=[CANARY, "-c", CANARY],
         config__values={CANARY: CANARY, "list": [CANARY], "n": {"x": {CANARY: 1}}},

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ckptkit import __version__
-from ckptkit.cli import everyday, naming, space, trees
+from ckptkit.cli import data, everyday, naming, space, trees
 from ckptkit.cli.shared import FAULT, FINE, INTERRUPTED, WRONG, Parser, drop, fail
 from ckptkit.errors import CkptkitError
 
@@ -122,7 +122,7 @@ Which data, code, hyperparameters and compute produced this checkpoint? Answered
 """
 
 
-_GROUPS = (everyday, naming, space, trees)
+_GROUPS = (everyday, data, naming, space, trees)
 
 
 def _parser(word: str) -> argparse.ArgumentParser:

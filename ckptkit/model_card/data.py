@@ -60,5 +60,5 @@ def _history(lineage: Lineage, each: Dataset) -> str:
         change = f"changes during the run {words.not_known(lineage, f'data.{each.name}.changed_during_run')}"
     else:
         change = f"{count(len(changed), 'file')} changed while it ran" if changed else "unchanged while it ran"
-    steps = " → ".join(text(step.get("name", "unnamed")) for step in each.steps)
+    steps = " → ".join(text(step.name) for step in each.steps)
     return f"{change}{f'; steps: {steps}' if steps else ''}{words.SEEN[each.observed]}"

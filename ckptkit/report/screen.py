@@ -123,7 +123,7 @@ def _data(dataset: Dataset) -> Iterator[str]:
     elif dataset.observed == "declared":
         yield "declared, not looked at"
     if dataset.steps:
-        yield f"steps: {' → '.join(str(step.get('name', '?')) for step in dataset.steps)}"
+        yield f"steps: {' → '.join(step.name for step in dataset.steps)}"
 
 
 def _changes(changed: Sequence[str] | None, otherwise: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lineages import lineage
+from lineages import lineage, step
 
 from ckptkit.checkpoint import Unreadable
 from ckptkit.record import Lineage
@@ -343,7 +343,7 @@ def test_how_each_dataset_was_seen() -> None:
             whole | {"name": "said", "observed": "declared", "kind": "remote"} | dict.fromkeys(nothing),
             whole
             | {"name": "moved", "changed_during_run": ["data/a.csv", "data/b.csv"], "kind": "memory", "path": None},
-            whole | {"name": "made", "steps": [{"name": "filter"}, {"name": "dedup"}]},
+            whole | {"name": "made", "steps": [step("filter"), step("dedup")]},
         ]
     )
     assert lines(screen(record), "data") == [
@@ -449,7 +449,7 @@ def test_nothing_in_a_record_acts_on_the_terminal() -> None:
         weights__identical_to=EVIL,
     )
     record["code"]["repository"] |= {"branch": EVIL, "url": EVIL}
-    record["data"][0] |= {"path": EVIL, "steps": [{"name": EVIL}], "changed_during_run": [EVIL]}
+    record["data"][0] |= {"path": EVIL, "steps": [step(EVIL)], "changed_during_run": [EVIL]}
     record["parents"][0]["ref"] = EVIL
     record["compute"]["cpu"]["model"] = EVIL
     record["compute"]["gpus"] = [{"index": 0, "name": EVIL, "memory": 1, "compute_capability": None}]
