@@ -12,16 +12,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ckptkit.api import data_step, digest, path, save, start, versions
+    from ckptkit.api import Run, data_step, digest, path, save, start, versions
     from ckptkit.errors import CkptkitError
     from ckptkit.registry import Version
     from ckptkit.verbs.check import check
 
 __version__ = "0.1.0"
-__all__ = ["CkptkitError", "Version", "check", "data_step", "digest", "path", "save", "start", "versions"]
+__all__ = ["CkptkitError", "Run", "Version", "check", "data_step", "digest", "path", "save", "start", "versions"]
 
 _HOMES = {
     "CkptkitError": "ckptkit.errors",
+    "Run": "ckptkit.api",
     "Version": "ckptkit.registry",
     "check": "ckptkit.verbs.check",
     "data_step": "ckptkit.api",

@@ -3,13 +3,21 @@
 import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ckptkit.capture.intake import Request
+from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.registry import Version
 from ckptkit.words import inert
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from ckptkit.capture.preparation import Preparation
+    from ckptkit.capture.session import Start
 
 Paths = str | os.PathLike[str]
 
@@ -20,6 +28,8 @@ def save(  # noqa: PLR0913 - keyword arguments, each a fact of its own
     model: str,
     config: object = None,
     data: Mapping[str, object] | None = None,
+    manifests: Mapping[str, Paths] | None = None,
+    data_budget: float | str | None = None,
     metrics: Mapping[str, object] | None = None,
     aliases: Sequence[str] = (),
     only_if: str | None = None,
@@ -36,6 +46,7 @@ def save(  # noqa: PLR0913 - keyword arguments, each a fact of its own
     move: bool = False,
     root: Paths | None = None,
     all_ranks: bool = False,
+    run: "Run | None" = None,
 ) -> Version | None:
     """Save what a training made as one immutable model version, with the record of how it came to be.
 
@@ -46,6 +57,9 @@ def save(  # noqa: PLR0913 - keyword arguments, each a fact of its own
         config: the hyperparameters: a path to YAML or JSON, a dict, dataclass, ``argparse.Namespace``, OmegaConf,
             pydantic or ml_collections object; or a list of them, later ones overriding.
         data: the datasets by name: paths of files or folders, arrays, data frames.
+        manifests: by the name of a dataset, a file that ``sha256sum`` wrote: it stands in for hashing.
+        data_budget: how long data may be hashed, in seconds or as ``"5m"``; what is not done by then is recorded by
+            names and sizes, and ``ckptkit data digest REF NAME`` adds its digest later.
         metrics: the results by name: numbers, or ``{"value", "split", "n", "ci", "slices"}``.
         aliases: names that move to this version, such as ``candidate``.
         only_if: they move only if this version is better in a metric, such as ``val_loss:min``, than the one on which
@@ -64,6 +78,7 @@ def save(  # noqa: PLR0913 - keyword arguments, each a fact of its own
         move: remove the weights from where they are, once the version is published.
         root: the registry root.
         all_ranks: save on every rank of a distributed training, not on the first alone.
+        run: what ``start`` returned.
 
     Returns:
         The version; None on the ranks that do not save.
@@ -88,6 +103,9 @@ def save(  # noqa: PLR0913 - keyword arguments, each a fact of its own
             from_training=True,
             config=config,
             data=data if data is not None else {},
+            manifests=manifests or {},
+            data_budget=data_budget,
+            start=run.noted if run is not None else None,
             metrics=metrics if metrics is not None else {},
             aliases=aliases,
             only_if=only_if,
@@ -110,6 +128,90 @@ def save(  # noqa: PLR0913 - keyword arguments, each a fact of its own
     for words in saved.warnings:
         _tell(f"warning: {words}")
     return version
+
+
+def start(
+    *,
+    model: str | None = None,
+    config: object = None,
+    data: Mapping[str, object] | None = None,
+    root: Paths | None = None,
+) -> "Run":
+    """Note, at the top of a training script, what is there: the declared data, the work tree and the configuration.
+
+    Names and paths are checked at once, and the data is hashed in the background, at low priority, while training runs.
+    ``Run.save`` then records what of it changed meanwhile, file by file.
+
+    Args:
+        model: the registered model that will be saved.
+        config: the hyperparameters, as ``save`` takes them. Files count as they are now.
+        data: the datasets by name, as ``save`` takes them.
+        root: the registry root.
+
+    Raises:
+        CkptkitError: a name, a path, the configuration or the root cannot be used.
+    """
+    from ckptkit import names, roots
+    from ckptkit.capture import datasets, observation, ranks, session
+
+    cwd, declared = Path.cwd(), data or {}
+    home = roots.default_root(root, cwd)
+    roots.require_root(home)
+    if model is not None:
+        names.require_model(model)
+    for name, value in declared.items():
+        datasets.require(name, value, declared, home)
+    now = observation.moment(from_training=True, modified=None, cwd=cwd)
+    noted = session.begin(
+        datasets={} if ranks.other_rank() else declared,
+        sources=tuple(config) if isinstance(config, list | tuple) else () if config is None else (config,),
+        project=now.project,
+        script=now.code,
+        exclude=[home],
+    )
+    return Run(model=model, config=config, data=declared, root=home, noted=noted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A training that said when it started; ``noted`` is what was there then."""
+
+    model: str | None
+    config: object
+    data: Mapping[str, object]
+    root: Path
+    noted: "Start"
+
+    def save(
+        self,
+        weights: Paths | Sequence[Paths] | Mapping[str, Any] | object,
+        *,
+        model: str | None = None,
+        data: Mapping[str, object] | None = None,
+        **facts: Any,  # noqa: ANN401 - those of save
+    ) -> Version | None:
+        """Save a version of this run; see ``ckptkit.save``.
+
+        Args:
+            weights: what the training made.
+            model: in place of the one that the run was started with.
+            data: further datasets.
+            facts: whatever else ``save`` takes; a ``config`` is in place of the one that the run was started with.
+
+        Raises:
+            CkptkitError: as ``save``.
+        """
+        noted, config = self.noted, self.config
+        if "config" in facts:
+            noted, config = replace(noted, config=None), facts.pop("config")
+        return save(
+            weights,
+            model=model or self.model or "",
+            config=config,
+            data={**self.data, **(data or {})},
+            run=replace(self, noted=noted),
+            **{"root": self.root, **facts},
+        )
 
 
 def _tell(words: str) -> None:
@@ -162,3 +264,83 @@ def versions(model: str | None = None, *, root: Paths | None = None) -> list[Ver
     from ckptkit.verbs.list import versions as versions_verb
 
     return versions_verb(model, root=root)
+
+
+def digest(what: object, *, executor: "Executor | None" = None, cache: bool = True) -> str:
+    """The digest by which a dataset is recorded: ``sha256:`` and 64 hexadecimal digits.
+
+    Args:
+        what: the path of a file or folder, or an object in memory.
+        executor: hashes the files of a folder in place of this process, such as ``client.get_executor()`` of dask; its
+            workers see them under the same absolute paths.
+        cache: whether the digests of unchanged files are taken from the cache.
+
+    Raises:
+        CkptkitError: there is no such file, it cannot be read or changed while it was hashed, a folder holds no file,
+            or something that no dataset may hold; or the object is of a type that has no digest.
+    """
+    from ckptkit import disk, hash_cache, hashing
+    from ckptkit.capture import memory
+
+    if not isinstance(what, str | os.PathLike):
+        try:
+            return memory.digest(what)[0]
+        except (memory.UnsupportedError, RecursionError) as error:
+            words = "it holds itself, or is nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise CkptkitError(f"the object has no digest: {words}", "write it to a file, and give its path") from error
+    if not os.fspath(what):
+        raise CkptkitError("an empty path names nothing", "name a file or folder, such as data/train.csv")
+    place = disk.expand(os.fsdecode(what))
+    with hash_cache.Cache.open(cache) as known:
+        if os.path.isdir(place):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
+            return hashing.tree(place, cache=known, executor=executor).digest
+        try:
+            return f"sha256:{hashing.file_sha256(place, cache=known)}"
+        except FormatError as error:
+            raise CkptkitError(f"{shown(place)} {error.message}", error.hint or "check the path") from error
+
+
+@contextlib.contextmanager
+def data_step(
+    name: str,
+    *,
+    inputs: object,
+    output: Paths,
+    params: Mapping[str, object] | None = None,
+    root: Paths | None = None,
+) -> "Iterator[Preparation]":
+    """Wrap one step of preparation, and write ``OUT.lineage.json`` beside its output once it has succeeded.
+
+    ``save`` follows these records from the declared data back to its sources. What the block puts into ``params`` of
+    the step that it gets is recorded too; after an exception nothing is.
+
+    Args:
+        name: what the step does, such as ``deduplicate``.
+        inputs: what it reads: a path of a file or folder, a URL, an object in memory, or a list of them. They are
+            hashed before the block runs, and again after it.
+        output: the file or folder that the block writes.
+        params: its parameters.
+        root: the registry root, where no output may lie.
+
+    Yields:
+        The step, with its ``params``.
+
+    Raises:
+        CkptkitError: an input cannot be read, or the output may not lie there or was not written.
+    """
+    from ckptkit import roots
+    from ckptkit.capture import preparation
+
+    step = preparation.begin(
+        name,
+        inputs=inputs if isinstance(inputs, list | tuple) else [inputs],
+        output=output,
+        params=params or {},
+        command=None,
+        root=roots.default_root(root, Path.cwd()),
+    )
+    yield step
+    done = preparation.finish(step)
+    for words in done.warnings:
+        _tell(f"warning: {words}")
+    _tell(f"recorded {step.name} in {shown(done.path)}")

@@ -29,7 +29,7 @@ RESERVED = frozenset(name.lower() for name in RECORDS) | {DATA, "code"}
 """First parts of paths, in lower case, that saved files may not take. ``code/`` is kept for copies of sources."""
 
 HASHED_ALWAYS = 1 << 20
-"""Files of at most so many bytes are hashed in every reading; larger ones in a deep one."""
+"""Files of at most so many bytes are hashed in every reading, as records are; larger ones in a deep one."""
 
 T = TypeVar("T")
 
@@ -69,7 +69,8 @@ class Checkpoint:
     ``entries`` are all names below ``path``, relative and POSIX; ``sums`` is what SHA256SUMS lists, ``digest`` the
     digest of that file; ``hashed`` holds the digests made in this reading; ``raw`` is lineage.json as plain JSON,
     ``lineage`` the same as a record; ``texts`` the small text records by path; ``headers`` what the headers of the
-    saved files say; ``pruned`` are the paths of saved files that were removed on purpose.
+    saved files say; ``pruned`` are the paths of saved files that were removed on purpose, ``digested`` the names of
+    datasets whose digest was added later.
     """
 
     path: Path
@@ -87,6 +88,7 @@ class Checkpoint:
     texts: Mapping[str, str | Unreadable]
     headers: Mapping[str, weights.Header | Unreadable]
     pruned: frozenset[str]
+    digested: frozenset[str]
 
     @property
     def ref(self) -> str:
@@ -118,6 +120,7 @@ def read(
     *,
     deep: bool = False,
     pruned: frozenset[str] = frozenset(),
+    digested: frozenset[str] = frozenset(),
     progress: hashing.Progress | None = None,
 ) -> Checkpoint:
     """Read a version folder.
@@ -126,6 +129,7 @@ def read(
         folder: the version folder; its name and its parent's are taken for version and model.
         deep: hash every listed file from its bytes, whatever its size.
         pruned: the saved files that were removed on purpose, as the history says.
+        digested: the datasets whose digest was added later, as the history says.
         progress: called with the number of bytes hashed since the last call.
     """
     entries = dict(_walk(folder))
@@ -135,7 +139,7 @@ def read(
     hashed = {
         path: _hash(folder / path, small.get(path), progress)
         for path in sums
-        if path in entries and entries[path].kind == "file" and (path in small or deep)
+        if path in entries and entries[path].kind == "file" and (path in small or deep or is_record(path))
     }
     raw = _value(small.get(LINEAGE), documents.load_json)
     sealed = small.get(SUMS)
@@ -159,6 +163,7 @@ def read(
             if entry.kind == "file" and not is_record(path)
         },
         pruned=pruned,
+        digested=digested,
     )
 
 
@@ -203,7 +208,7 @@ def _kind(mode: int) -> Literal["file", "folder", "link", "other"]:
 
 
 def _is_small(path: str, entry: Entry) -> bool:
-    limit = disk.RECORD_LIMIT if is_record(path) else HASHED_ALWAYS
+    limit = disk.RECORD_LIMIT if path in RECORDS else HASHED_ALWAYS  # a manifest may list a million files
     return entry.kind == "file" and entry.bytes <= limit
 
 

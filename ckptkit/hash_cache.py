@@ -2,43 +2,73 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from ckptkit import disk
+from ckptkit.manifest import State
 
 if TYPE_CHECKING:
     import sqlite3
 
-State = tuple[int, int, int, int]
-"""What ``stat`` tells about content: size in bytes, mtime and ctime in nanoseconds, inode."""
+_STATE = 40  # bytes of a packed State
+_SUM = 4  # bytes of a checksum
 
 
 class Cache:
-    """SHA-256 by real path and ``State``."""
+    """SHA-256 by real path and ``State``, and MD5 by SHA-256; for one thread.
+
+    Every value bears a checksum, so that not even a disk that garbles bytes makes it tell a wrong digest; nobody has to
+    wait until it is synced either.
+    """
 
     NAME = "hashes.sqlite"
-    _PATIENCE = 0.2  # seconds to wait, once, for another process that writes
-    _BATCH = 50_000  # rows kept in memory before they are written
+    MOST = 500  # files to look up at once; older sqlites take 999
+    _LAYOUT = 2
+    _TABLES = ("files", "contents")
+    _PATIENCE = 0.2  # seconds to wait for another process that writes; after one such wait no reader waits again
+    _LAST_PATIENCE = 2.0  # seconds at the end, where it took as long to learn what is to be written
+    _BATCH = 50_000  # rows in memory before they are written
+    _TOO_MANY = 200_000  # rows in memory before they are forgotten, as nobody lets them be written
+    _INTERVAL = 10.0  # seconds after which they are written, however few
     _GRANULARITY = 2_000_000_000  # nanoseconds: the coarsest clock of a file system (FAT)
 
     def __init__(self, folder: Path | None) -> None:
         """Use the sqlite file in ``folder``; None remembers nothing."""
         self._connection: sqlite3.Connection | None = None
-        self._new: list[tuple[bytes | int, ...]] = []
+        self._new: dict[str, list[tuple[bytes, bytes]]] = {table: [] for table in self._TABLES}
+        self._opened = self._written = time.monotonic()
+        self._writes = True
         if folder is not None:
             self._connect(folder)
 
     def _connect(self, folder: Path) -> None:
-        import sqlite3
-
+        try:
+            import sqlite3
+        except ImportError:  # a Python that was built without it
+            return
         self._file = folder / self.NAME
         with self._forgiving(), contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self._file, timeout=self._PATIENCE)
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, "
-                "inode INTEGER, sha256 BLOB) WITHOUT ROWID"
-            )
+            self._connection = sqlite3.connect(self._file, timeout=self._PATIENCE, isolation_level=None)
+            self._connection.execute("PRAGMA synchronous = OFF")
+            if not self._is_laid_out(self._connection):
+                self._lay_out(self._connection)
+
+    def _is_laid_out(self, connection: "sqlite3.Connection") -> bool:
+        return bool(connection.execute("PRAGMA user_version").fetchone() == (self._LAYOUT,))
+
+    def _lay_out(self, connection: "sqlite3.Connection") -> None:
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if not self._is_laid_out(connection):  # another process was faster
+                for table in self._TABLES:
+                    connection.execute(f"DROP TABLE IF EXISTS {table}")
+                    connection.execute(f"CREATE TABLE {table} (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
+                connection.execute(f"PRAGMA user_version = {self._LAYOUT}")
 
     @classmethod
     def open(cls, enabled: bool = True) -> Self:  # noqa: FBT001, FBT002 - the one switch there is
@@ -50,7 +80,7 @@ class Cache:
             import platformdirs
 
             named = platformdirs.user_cache_dir("ckptkit")
-        return cls(Path(named))
+        return cls(disk.expand(named))
 
     def __enter__(self) -> Self:
         return self
@@ -58,64 +88,112 @@ class Cache:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def get(self, real: str, state: State) -> str | None:
-        """The digest of the file at the real path ``real`` if it was hashed in this very state."""
-        if self._connection is None:
-            return None
-        with self._forgiving():
-            row = self._connection.execute(
-                "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime = ? AND ctime = ? AND inode = ?",
-                (os.fsencode(real), *map(_signed, state)),
-            ).fetchone()
-            if row is not None and isinstance(row[0], bytes) and len(row[0]) == 32:  # noqa: PLR2004 - SHA-256
-                return row[0].hex()
-        return None
+    def known(self, reals: Sequence[bytes]) -> Mapping[bytes, tuple[bytes, bytes]]:
+        """What it knows of at most ``MOST`` files, by their real paths: the packed ``State`` and the SHA-256 of it."""
+        values = self._values("files", reals)
+        return {real: (value[:_STATE], value[_STATE:]) for real, value in values.items()}
 
-    def put(self, real: str, state: State, sha256: str, begun: int) -> None:
+    def put(self, real: bytes, state: State, sha256: bytes, begun: int) -> None:
         """Remember a digest.
 
         Args:
             real: the real path.
             state: the file's state, the same before and after.
-            sha256: digest in hex.
+            sha256: digest, of 32 bytes.
             begun: when hashing began, in nanoseconds since the epoch. A file modified shortly before is not
                 remembered: a later change could bear the same time.
         """
-        if self._connection is None or begun - max(state[1], state[2]) < self._GRANULARITY:
-            return
-        self._new.append((os.fsencode(real), *map(_signed, state), bytes.fromhex(sha256)))
-        if len(self._new) >= self._BATCH:
-            self._write()
+        if begun - max(state.mtime, state.ctime) >= self._GRANULARITY:
+            self._keep("files", real, state.pack() + sha256)
+
+    def md5_of(self, sha256: str) -> str | None:
+        """The MD5, in hex, of the content that has this SHA-256, if it was ever computed."""
+        key = bytes.fromhex(sha256)
+        found = self._values("contents", [key]).get(key)
+        return None if found is None else found.hex()
+
+    def put_md5(self, sha256: str, md5: str) -> None:
+        """Remember the MD5 of a content by its SHA-256, both in hex."""
+        self._keep("contents", bytes.fromhex(sha256), bytes.fromhex(md5))
 
     def close(self) -> None:
         """Write what is new and let go of the file."""
-        self._write()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._write(min(self._LAST_PATIENCE, max(self._PATIENCE, time.monotonic() - self._opened)))
+        self._give_up(damaged=False)
 
-    def _write(self) -> None:
-        rows, self._new = self._new, []
-        if rows and self._connection is not None:
-            with self._forgiving(), self._connection:
-                self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+    def _values(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        rows: list[tuple[object, object]] = []
+        if self._connection is not None:
+            with self._forgiving():
+                query = f"SELECT key, value FROM {table} WHERE key IN ({','.join('?' * len(keys))})"  # noqa: S608
+                rows = self._connection.execute(query, keys).fetchall()
+        return dict(_intact(rows))
+
+    def _keep(self, table: str, key: bytes, value: bytes) -> None:
+        if self._connection is None or not self._writes:
+            return
+        rows = self._new[table]
+        rows.append((key, value + _sum(key, value)))
+        if len(rows) % self._BATCH == 0 or time.monotonic() - self._written >= self._INTERVAL:
+            self._write(self._PATIENCE)
+            if len(rows) >= self._TOO_MANY:
+                self._forget()
+
+    def _write(self, patience: float) -> None:
+        self._written = time.monotonic()
+        if self._connection is None or not any(self._new.values()):
+            return
+        with self._forgiving(writing=True):
+            self._wait(self._connection, patience)
+            with self._connection as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                for table, rows in self._new.items():
+                    connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", sorted(rows))  # noqa: S608
+            self._forget()
+
+    def _forget(self) -> None:
+        for rows in self._new.values():
+            rows.clear()
+
+    @staticmethod
+    def _wait(connection: "sqlite3.Connection", seconds: float) -> None:
+        connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
 
     @contextlib.contextmanager
-    def _forgiving(self) -> Iterator[None]:
-        """After the first fault the cache is not asked again; a damaged file is removed for a new one to begin."""
+    def _forgiving(self, *, writing: bool = False) -> Iterator[None]:
+        """A lock passes, so that rows are kept; a full disk still lets itself be read; any other fault is the end."""
         import sqlite3
 
         try:
             yield
         except sqlite3.Error as error:
-            if self._connection is not None:
+            fault = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            damaged = fault in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+            if self._connection is not None and fault in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 with contextlib.suppress(sqlite3.Error):
-                    self._connection.close()
-            self._connection = None
-            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+                    self._wait(self._connection, 0)
+            elif writing and not damaged:
+                self._writes = False
+                self._forget()
+            else:
+                self._give_up(damaged=damaged)
+
+    def _give_up(self, *, damaged: bool) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        if damaged:
+            for name in (f"{self.NAME}-journal", self.NAME):  # in this order: a journal is played back into what is new
                 with contextlib.suppress(OSError):
-                    self._file.unlink()
+                    self._file.with_name(name).unlink()
 
 
-def _signed(number: int) -> int:
-    return number - (1 << 64) if number >= 1 << 63 else number  # sqlite's integers are signed, inodes are not
+def _sum(key: bytes, value: bytes) -> bytes:
+    return zlib.crc32(value, zlib.crc32(key)).to_bytes(_SUM)
+
+
+def _intact(rows: Iterable[tuple[object, object]]) -> Iterator[tuple[bytes, bytes]]:
+    """The rows whose checksum is right, less the checksum."""
+    for key, value in rows:
+        if isinstance(key, bytes) and isinstance(value, bytes) and _sum(key, value[:-_SUM]) == value[-_SUM:]:
+            yield key, value[:-_SUM]

@@ -20,13 +20,14 @@ LIVES = frozenset({"saved", "deleted", "renumbered"})
 class State:
     """What a model's events say, by version as it is numbered now.
 
-    ``saved`` is the first ``saved`` event of each version that ever was; ``deleted`` the last ``deleted`` event of each
-    that was not saved since. ``digests`` are all digests that were ever saved under a number: more than one where two
-    copies of the registry gave it to different versions. ``aliases`` lead to versions; ``stages`` are those other than
-    ``none``; ``texts`` describe versions, and the model under "". ``evaluations`` are in the order of time; ``pruned``
-    are paths of files, of versions that were not saved anew since. ``heads`` are the heads of each chain, the one that
-    holds last. ``last`` is the highest number that any event bears, 0 without one; ``became`` is the name that the
-    model under this name was given.
+    ``saved`` is the first ``saved`` event of each version that ever was; ``deleted`` the last ``deleted`` event of
+    each that was not saved since. ``digests`` are all digests that were ever saved under a number: more than one
+    where two copies of the registry gave it to different versions. ``aliases`` lead to versions; ``stages`` are
+    those other than ``none``; ``texts`` describe versions, and the model under "". ``evaluations`` are in the order
+    of time; ``digested`` are the last ``digested`` events, by the name of their dataset; ``pruned`` are paths of
+    files, of versions that were not saved anew since. ``heads`` are the heads of each chain, the one that holds
+    last. ``last`` is the highest number that any event bears, 0 without one; ``became`` is the name that the model
+    under this name was given.
     """
 
     saved: Mapping[str, Event]
@@ -36,6 +37,7 @@ class State:
     stages: Mapping[str, str]
     texts: Mapping[str, str]
     evaluations: Mapping[str, tuple[Event, ...]]
+    digested: Mapping[str, Mapping[str, Event]]
     pruned: Mapping[str, frozenset[str]]
     heads: Mapping[str, tuple[Event, ...]]
     last: int
@@ -58,10 +60,7 @@ def state(events: Sequence[Event], until: str | None = None) -> State:
     texts = {number(event, now) or "": event.text for event in holding if event.kind == "described"}
     aliases = {event.alias: number(event, now) for event in holding if event.kind == "alias" and event.alias}
     saved, deleted, digests, pruned = _lives(known, now)
-    evaluations: dict[str, tuple[Event, ...]] = {}
-    for event in known:
-        if event.kind == "evaluated" and (version := number(event, now)):
-            evaluations[version] = (*evaluations.get(version, ()), event)
+    evaluations, digested = _additions(known, now)
     return State(
         saved=saved,
         deleted=deleted,
@@ -70,6 +69,7 @@ def state(events: Sequence[Event], until: str | None = None) -> State:
         stages={version: stage for version, stage in sorted(stages.items()) if stage and stage != "none"},
         texts={version: text for version, text in sorted(texts.items()) if text},
         evaluations=evaluations,
+        digested=digested,
         pruned=pruned,
         heads=heads,
         last=max((_highest(event) for event in known), default=0),
@@ -168,6 +168,20 @@ def _lives(
         elif event.kind == "pruned":
             pruned[version] = pruned.get(version, frozenset()) | {file.path for file in event.files}
     return saved, deleted, digests, pruned
+
+
+def _additions(
+    known: Sequence[Event], now: Mapping[str, str]
+) -> tuple[dict[str, tuple[Event, ...]], dict[str, dict[str, Event]]]:
+    evaluations: dict[str, tuple[Event, ...]] = {}
+    digested: dict[str, dict[str, Event]] = {}
+    for event in known:
+        version = number(event, now)
+        if event.kind == "evaluated" and version:
+            evaluations[version] = (*evaluations.get(version, ()), event)
+        elif event.kind == "digested" and version:
+            digested.setdefault(version, {}).update({each.name: event for each in event.data if each.digest})
+    return evaluations, digested
 
 
 def _heads(known: Sequence[Event]) -> dict[str, tuple[Event, ...]]:

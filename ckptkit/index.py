@@ -104,10 +104,12 @@ def _is_reusable(row: Mapping[str, Any], digests: Sequence[str], evaluations: Se
 
 def _said(row: Mapping[str, Any], version: str, state: history.State) -> dict[str, Any]:
     """A version's line with what events say of it."""
-    out = {key: value for key, value in row.items() if key != "pruned"}
+    out = {key: value for key, value in row.items() if key not in {"pruned", "digested"}}
     out["event"] = state.saved[version].id if version in state.saved else None
     if version in state.pruned:
         out["pruned"] = sorted(state.pruned[version])
+    if version in state.digested:
+        out["digested"] = {name: event.id for name, event in sorted(state.digested[version].items())}
     later = {name: metric for event in state.evaluations.get(version, ()) for name, metric in event.metrics.items()}
     if later and "metrics" in out:
         out["metrics"] = out["metrics"] | {name: metric.value for name, metric in later.items()}

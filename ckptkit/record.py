@@ -17,6 +17,7 @@ STEP = "ckptkit/step/1"
 
 IN_THE_RUN: Literal["in the run"] = "in the run"
 AT_SAVE: Literal["at save"] = "at save"
+DECLARED: Literal["declared"] = "declared"
 ANOTHER_PROCESS = "saved by another process"
 NO_START = "when this process began is not known"
 

@@ -19,7 +19,8 @@ class Found:
     """A version that a reference names, and what its model's history says of it.
 
     ``aliases`` are sorted by name; ``stage`` is None for none; ``text`` is its description; ``saved`` its ``saved``
-    event, None where it has none; ``evaluations`` are in the order of time; ``pruned`` are paths of files that were.
+    event, None where it has none; ``evaluations`` are in the order of time; ``digested`` are the events that later gave
+    datasets their digest, by name; ``pruned`` are paths of files that were.
     """
 
     version: Version
@@ -28,6 +29,7 @@ class Found:
     text: str | None
     saved: Event | None
     evaluations: tuple[Event, ...]
+    digested: Mapping[str, Event]
     pruned: frozenset[str]
 
 
@@ -57,17 +59,21 @@ def find(ref: str, *, root: Path, cwd: Path, at: str | None = None) -> Found:
     if at is not None and name not in part["versions"]:
         raise NotFoundError(f"no version {version.ref}{then}", hint)
     row = part["versions"].get(name, {})
-    saved = registry.read_event(folder / registry.HISTORY / f"{row.get('event')}.json")
-    evaluated = [registry.read_event(folder / registry.HISTORY / f"{each}.json") for each in row.get("evaluations", ())]
     return Found(
         version=version,
         aliases=tuple(sorted(alias for alias, target in part["aliases"].items() if target == name)),
         stage=part["stages"].get(name),
         text=part["texts"].get(name),
-        saved=None if isinstance(saved, Unreadable) else saved,
-        evaluations=tuple(event for event in evaluated if isinstance(event, Event)),
+        saved=_event(folder, row.get("event")),
+        evaluations=tuple(event for each in row.get("evaluations", ()) if (event := _event(folder, each))),
+        digested={name: event for name, each in row.get("digested", {}).items() if (event := _event(folder, each))},
         pruned=frozenset(row.get("pruned", ())),
     )
+
+
+def _event(folder: Path, name: str | None) -> Event | None:
+    event = registry.read_event(folder / registry.HISTORY / f"{name}.json")
+    return None if isinstance(event, Unreadable) else event
 
 
 def _around(folder: Path, version: str, at: str | None) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -103,13 +103,24 @@ class Stage:
         """Let ``remove_sources`` remove a file whose text went into the card."""
         self._moved.append((source, source.lstat()))
 
-    def put(self, path: str, data: bytes) -> str:
-        """Stage one of ckptkit's own records, in place of an earlier draft of it; returns its SHA-256 in hex."""
+    def put(self, path: str, data: bytes | Iterable[bytes]) -> str:
+        """Stage one of ckptkit's own records, in place of an earlier draft of it; returns its SHA-256 in hex.
+
+        Args:
+            path: its place in the version.
+            data: its content, or the parts of it in their order.
+        """
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
-        disk.write_new(target, data)
-        self._sums[path] = hashlib.sha256(data).hexdigest()
+        sha256 = hashlib.sha256()
+        with target.open("xb") as file:
+            for part in [data] if isinstance(data, bytes) else data:
+                sha256.update(part)
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        self._sums[path] = sha256.hexdigest()
         return self._sums[path]
 
     def seal(self) -> str:

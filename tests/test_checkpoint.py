@@ -1,12 +1,14 @@
+import hashlib
 import os
 import shutil
 import stat
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from ckptkit import checkpoint
+from ckptkit import checkpoint, disk
 from ckptkit.checkpoint import Unreadable
 from ckptkit.errors import CkptkitError
 from ckptkit.staging import Stage
@@ -179,3 +181,21 @@ def test_a_broken_yaml_block_tells_its_line() -> None:
     front = checkpoint.load_card(b"---\na: 1\na: 2\n---\n").front
     assert isinstance(front, Unreadable)
     assert front.line == 3
+
+
+def test_a_manifest_of_a_million_files_is_hashed_and_not_held(tmp_path: Path, weights: Path) -> None:
+    part = b"0" * 64 + b"  ./a\n"
+    parts = (disk.RECORD_LIMIT >> 20) + 1
+    version = tmp_path / "runs" / "m" / "v0001"
+    with staged(tmp_path, weights) as stage:
+        sealed = stage.put("data/train.sha256", (part * (1 << 14) for _ in range(parts)))
+        stage.seal()
+        stage.publish(version)
+    assert (version / "data" / "train.sha256").stat().st_size > disk.RECORD_LIMIT
+    tracemalloc.start()
+    found = checkpoint.read(version)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.hashed == found.sums
+    assert found.hashed["data/train.sha256"] == sealed == hashlib.sha256(part * (1 << 14) * parts).hexdigest()
+    assert peak < 4 << 20

@@ -7,74 +7,89 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ckptkit import disk, hashing, redact
-from ckptkit.capture import memory
+from ckptkit.capture import huggingface, memory, pointers, ready, watch
+from ckptkit.capture.pointers import Pointer
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.hash_cache import Cache
-from ckptkit.record import ANOTHER_PROCESS, IN_THE_RUN, NO_START, Dataset, Observed
+from ckptkit.hashing import OutOfTimeError
+from ckptkit.manifest import Hashed, Listing, Manifest
+from ckptkit.record import DECLARED, Dataset, Observed
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_NOT_NOTED = "the state of the data when the run began was not noted"
-_METADATA = "its metadata changed while it ran; whether its content did is not known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """A dataset as the record has it, and the manifest of its files where it is a folder."""
+    """A dataset as the record has it, without its steps and what changed.
+
+    ``path`` is where it lies, ``content`` the files of a folder, or their sizes alone where it was not hashed,
+    ``pointer`` what the systems say that track it.
+    """
 
     dataset: Dataset
-    manifest: bytes | None
+    path: Path | None = None
+    content: Manifest | Listing | None = None
+    pointer: Pointer | None = None
 
 
-def observe(
-    name: str,
-    value: object,
-    *,
-    project: Path,
-    observed: Observed,
-    started: float | None,
-    cache: Cache | None = None,
-    progress: hashing.Progress | None = None,
-    unknown: dict[str, str],
-) -> Observation:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How data is looked at.
+
+    Attributes:
+        project: the folder that paths are recorded relative to.
+        observed: how the data was observed.
+        unknown: takes the reason for each fact that could not be had.
+        cache: digests of unchanged files.
+        progress: called with the number of bytes hashed since the last call; see ``hashing.until``.
+        ready: manifests that stand in for hashing, by the name of the dataset.
+        deep: hold the bytes against these manifests.
+    """
+
+    project: Path
+    observed: Observed
+    unknown: dict[str, str]
+    cache: Cache | None = None
+    progress: hashing.Progress | None = None
+    ready: Mapping[str, str | os.PathLike[str]] = field(default_factory=dict)
+    deep: bool = False
+
+
+def place(value: object) -> Path | None:
+    """Where declared data lies, absolute; None where it is an object or a URL."""
+    if not isinstance(value, str | os.PathLike) or (isinstance(value, str) and _URL.match(value)):
+        return None
+    return Path(os.path.abspath(disk.expand(os.fsdecode(value))))  # noqa: PTH100 - a link stays as named
+
+
+def observe(name: str, value: object, look: Look) -> Observation:
     """Record one dataset.
 
     Args:
         name: what it is called, such as ``train``.
         value: a path to a file or folder, a URL, or an object in memory.
-        project: the folder that paths are recorded relative to.
-        observed: how the data was observed.
-        started: when the process that trained began, in seconds since the epoch; None when that is not known.
-        cache: digests of unchanged files.
-        progress: called with the number of bytes hashed since the last call.
-        unknown: takes the reason for each fact that could not be had.
+        look: how it is looked at.
 
     Raises:
-        CkptkitError: a path that is not there, cannot be read, holds no file, or changes while it is hashed.
+        CkptkitError: a path that is not there, cannot be read, holds no file, or changes while it is hashed; or its
+            ready manifest does not fit it.
     """
-    blank = _blank(name, observed)
-    why = _NOT_NOTED if observed == IN_THE_RUN else ANOTHER_PROCESS
-    if isinstance(value, str) and _URL.match(value):
-        unknown[f"data.{name}.digest"] = "is remote: its content was not read"
-        found = Observation(dataset=replace(blank, source={"url": redact.text(value)}), manifest=None)
-        why = _NOT_NOTED
-    elif isinstance(value, str | os.PathLike):
-        if not os.fspath(value):
-            raise CkptkitError(f"the dataset {name} has an empty path", "name a file or folder, such as data/train.csv")
-        path = Path(os.path.abspath(disk.expand(os.fsdecode(value))))  # noqa: PTH100 - a link stays as named
-        found, files = _on_disk(blank, path, project, cache, progress)
-        if observed == IN_THE_RUN:
-            changed, why = _changed(files, started)
-            found = replace(found, dataset=replace(found.dataset, changed_during_run=changed))
-    else:
-        found = Observation(dataset=_in_memory(blank, value, unknown), manifest=None)
-    if found.dataset.changed_during_run is None:
-        unknown[f"data.{name}.changed_during_run"] = why
-    return found
+    blank = _blank(name, look.observed)
+    path = place(value)
+    if path is None and isinstance(value, str):
+        look.unknown[f"data.{name}.digest"] = "is remote: its content was not read"
+        return Observation(dataset=replace(blank, source={"url": redact.text(value)}))
+    if path is None:
+        return Observation(dataset=_in_memory(blank, value, look.unknown))
+    if not os.fspath(value):  # type: ignore[call-overload]  # it is a path
+        raise CkptkitError(f"the dataset {name} has an empty path", "name a file or folder, such as data/train.csv")
+    recorded, outside = redact.path(path, look.project)
+    return _on_disk(replace(blank, path=recorded, outside=outside), path, look)
 
 
 def _blank(name: str, observed: Observed) -> Dataset:
@@ -94,26 +109,86 @@ def _blank(name: str, observed: Observed) -> Dataset:
     )
 
 
-def _on_disk(
-    blank: Dataset, path: Path, project: Path, cache: Cache | None, progress: hashing.Progress | None
-) -> tuple[Observation, Mapping[str, Path]]:
-    """The dataset, and its files by the name that the record has for them."""
-    recorded, outside = redact.path(path, project)
-    blank = replace(blank, path=recorded, outside=outside)
-    if not _is_folder(blank.name, path):
-        digest, size = _file(blank.name, path, cache, progress)
-        dataset = replace(blank, kind="file", digest=digest, files=1, bytes=size)
-        return Observation(dataset=dataset, manifest=None), {recorded: path}
-    found = hashing.tree(path, cache=cache, progress=progress)
+def _on_disk(blank: Dataset, path: Path, look: Look) -> Observation:
+    pointer = pointers.find(path, look.project)
+    if pointer is not None and pointer.absent:
+        return _absent(blank, path, pointer, look)
+    folder = _is_folder(blank.name, path)
+    try:
+        found = _hashed(blank, path, look, folder=folder)
+    except OutOfTimeError as error:
+        return _unhashed(blank, path, pointer, look, error.message, folder=folder)
+    if pointer is not None:
+        whole = found.content if isinstance(found.content, Manifest) else _one(path, found.dataset)
+        pointer = pointers.agree(pointer, path, whole, look.cache, look.progress)
+        found = replace(found, pointer=pointer, dataset=replace(found.dataset, source=pointer.source))
+    return found
+
+
+def _one(path: Path, dataset: Dataset) -> Hashed:
+    return Hashed(path=path.name, sha256=(dataset.digest or "").removeprefix("sha256:"), bytes=dataset.bytes or 0)
+
+
+def _absent(blank: Dataset, path: Path, pointer: Pointer, look: Look) -> Observation:
+    where = f"data.{blank.name}.digest"
+    look.unknown[where] = f"its content is not here: {pointer.absent}"
+    kind: Any = "directory" if path.is_dir() or (pointer.files or 1) > 1 else "file"
+    if pointer.digest:
+        del look.unknown[where]
+    dataset = replace(
+        blank,
+        kind=kind,
+        digest=pointer.digest,
+        files=pointer.files,
+        bytes=pointer.bytes,
+        source=pointer.source,
+        observed=DECLARED,
+    )
+    return Observation(dataset=dataset, path=path, pointer=pointer)
+
+
+def _hashed(blank: Dataset, path: Path, look: Look, *, folder: bool) -> Observation:
+    manifest = look.ready.get(blank.name)
+    if manifest is not None:
+        content = ready.take(manifest, path, watch.note(path))
+        if look.deep:
+            ready.verify(content, path, cache=look.cache, progress=look.progress)
+        else:
+            blank = replace(blank, observed=DECLARED)
+    elif folder:
+        content = hashing.tree(path, cache=look.cache, progress=look.progress)
+    else:
+        digest, size = _file(blank.name, path, look.cache, look.progress)
+        return Observation(dataset=replace(blank, kind="file", digest=digest, files=1, bytes=size), path=path)
+    if not folder:
+        digest = f"sha256:{next(iter(content)).sha256}"
+        return Observation(dataset=replace(blank, kind="file", digest=digest, files=1, bytes=content.bytes), path=path)
     dataset = replace(
         blank,
         kind="directory",
-        digest=found.digest,
-        files=len(found.entries),
-        bytes=found.bytes,
+        digest=content.digest,
+        files=len(content),
+        bytes=content.bytes,
         manifest=f"data/{blank.name}.sha256",
     )
-    return Observation(dataset=dataset, manifest=found.text), {entry.path: path / entry.path for entry in found.entries}
+    return Observation(dataset=dataset, path=path, content=content)
+
+
+def _unhashed(
+    blank: Dataset, path: Path, pointer: Pointer | None, look: Look, why: str, *, folder: bool
+) -> Observation:
+    """Names and sizes alone."""
+    look.unknown[f"data.{blank.name}.digest"] = why
+    listing = watch.note(path)
+    dataset = replace(
+        blank,
+        kind="directory" if folder else "file",
+        files=len(listing),
+        bytes=listing.bytes,
+        sizes=f"data/{blank.name}.sizes" if folder else None,
+        source=pointer.source if pointer else None,
+    )
+    return Observation(dataset=dataset, path=path, content=listing if folder else None, pointer=pointer)
 
 
 def _file(name: str, path: Path, cache: Cache | None, progress: hashing.Progress | None) -> tuple[str, int]:
@@ -137,26 +212,6 @@ def _is_folder(name: str, path: Path) -> bool:
     return stat.S_ISDIR(mode)
 
 
-def _changed(files: Mapping[str, Path], started: float | None) -> tuple[tuple[str, ...] | None, str]:
-    """Names of the files that were written after the run began; where there are none, None and why that is no proof.
-
-    Only the time of modification tells of content: a mode, a hard link or a new name sets the time of change too.
-    """
-    if started is None:
-        return None, NO_START
-    written, touched = [], False
-    for name, path in files.items():
-        try:
-            status = path.stat()
-        except OSError:  # it vanished after it was hashed
-            written.append(name)
-            continue
-        if status.st_mtime > started:
-            written.append(name)
-        touched = touched or status.st_ctime > started
-    return tuple(written) or None, _METADATA if touched else _NOT_NOTED
-
-
 def _in_memory(blank: Dataset, value: object, unknown: dict[str, str]) -> Dataset:
     digest: str | None = None
     size: int | None = None
@@ -168,7 +223,8 @@ def _in_memory(blank: Dataset, value: object, unknown: dict[str, str]) -> Datase
         unknown[f"data.{blank.name}.digest"] = "holds itself, or is nested too deeply"
     except Exception as error:  # noqa: BLE001 - a library's, about an object at the end of a training
         unknown[f"data.{blank.name}.digest"] = f"could not be encoded: {disk.reason(error)}"
-    return replace(blank, kind="memory", digest=digest, bytes=size, source=_description(value))
+    source = _description(value) | huggingface.describe(value)
+    return replace(blank, kind="memory", digest=digest, bytes=size, source=source)
 
 
 def _description(value: object) -> dict[str, Any]:

@@ -1,19 +1,31 @@
 """The declared datasets: each by a name that can be recorded, and none from where it would be saved into itself."""
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import disk, hash_cache, hashing, names
-from ckptkit.capture import data
+from ckptkit import disk, hash_cache, hashing, names, seen
+from ckptkit.capture import data, huggingface, pointers, steps, watch
 from ckptkit.capture.intake import Guard, Request
 from ckptkit.capture.observation import Moment
+from ckptkit.capture.session import Start
 from ckptkit.errors import CkptkitError
+from ckptkit.manifest import Manifest
+from ckptkit.record import ANOTHER_PROCESS, DECLARED, IN_THE_RUN, NO_START, Step
 
 
 def observe(
-    request: Request, guard: Guard, *, now: Moment, root: Path, progress: hashing.Progress | None
+    request: Request,
+    guard: Guard,
+    *,
+    now: Moment,
+    root: Path,
+    progress: hashing.Progress | None,
+    expect: Callable[[int], None] | None = None,
 ) -> list[data.Observation]:
     """The declared data, as it is at this moment.
 
@@ -23,30 +35,151 @@ def observe(
         now: who looks.
         root: the registry root, where no data may lie.
         progress: called with the number of bytes hashed since the last call.
+        expect: called with a number of bytes that will be hashed.
 
     Raises:
         CkptkitError: something is wrong and the save is strict.
     """
     found = []
+    budget = guard.take("data", None, _budget, request.data_budget)
+    tell = progress if budget is None else hashing.until(budget, progress)
+    if request.start is not None and request.start.hasher is not None:
+        with contextlib.suppress(hashing.OutOfTimeError):
+            request.start.hasher.wait(tell)
     with hash_cache.Cache.open() as cache:
+        look = data.Look(
+            project=now.project,
+            observed=now.observed,
+            unknown=guard.unknown,
+            cache=cache,
+            progress=tell,
+            ready=guard.take("data", {}, _manifests, request),
+            deep=request.deep,
+        )
 
         def observed(name: object, value: object) -> data.Observation:
-            return data.observe(
-                _name(name, value, request.data, root),
-                value,
-                project=now.project,
-                observed=now.observed,
-                started=now.started,
-                cache=cache,
-                progress=progress,
-                unknown=guard.unknown,
-            )
+            known = require(name, value, request.data, root)
+            if expect is not None and known not in look.ready and (path := data.place(value)) is not None:
+                with contextlib.suppress(CkptkitError):  # is told when it is hashed
+                    expect(watch.note(path).bytes)
+            found = _observe(known, value, look, now.started, request.start)
+            guard.warnings += _doubts(found, look.unknown)
+            return found
 
         for name, value in guard.take("data", (), _items, request.data):
             dataset = guard.take(f"data.{name}", None, observed, name, value)
             if dataset is not None:
                 found.append(dataset)
     return found
+
+
+def _doubts(found: data.Observation, unknown: Mapping[str, str]) -> Iterator[str]:
+    """What whoever saves should know at once, and not from the next check."""
+    dataset = found.dataset
+    if dataset.digest is None and found.path is not None:
+        yield f"data.{dataset.name}: its content is not known: {unknown[f'data.{dataset.name}.digest']}"
+    if dataset.changed_during_run:
+        yield f"data.{dataset.name} changed while the run went on: {', '.join(dataset.changed_during_run[:_SHOWN])}"
+    for step in dataset.steps:
+        if step.link == "broken":
+            yield f"data.{dataset.name} does not come from its step {step.name}: {step.reason}"
+
+
+_SHOWN = 5
+"""Most files that a warning names."""
+
+_NOT_NOTED = "the state of the data when the run began was not noted"
+
+
+def _observe(name: str, value: object, look: data.Look, started: float | None, start: Start | None) -> data.Observation:
+    """One dataset with the steps behind it, and what of it changed while the run went on."""
+    path = data.place(value)
+    noted = start.data.get(path) if start is not None and path is not None else None
+    before = watch.compare(noted, path, look.cache) if noted is not None and path is not None else None
+    found = data.observe(name, value, look)
+    changed, why = _changed(found, before, started, look)
+    if changed is None:
+        look.unknown[f"data.{name}.changed_during_run"] = why
+    return replace(found, dataset=replace(found.dataset, steps=_steps(found, value, look), changed_during_run=changed))
+
+
+def _changed(
+    found: data.Observation, before: watch.Difference | None, started: float | None, look: data.Look
+) -> tuple[tuple[str, ...] | None, str]:
+    """The files that changed during the run, by the names that the record has for them."""
+    if look.observed != IN_THE_RUN:
+        return None, ANOTHER_PROCESS if found.path is not None else _NOT_NOTED
+    if found.path is None or not os.path.lexists(found.path):
+        return None, _NOT_NOTED
+    if before is not None:
+        names, why = watch.judge(before, _digests(found, before))
+    elif started is None:
+        return None, NO_START
+    else:
+        written, touched = watch.written_since(found.path, started)
+        names, why = written or None, watch.METADATA if touched else _NOT_NOTED
+    return (names if names is None else tuple(name or found.dataset.path or "" for name in names)), why
+
+
+def _digests(found: data.Observation, before: watch.Difference) -> dict[str, str]:
+    """SHA-256 in hex of the files that are suspected to have changed."""
+    if isinstance(found.content, Manifest):
+        return {entry.path: entry.sha256 for entry in found.content if entry.path in before.suspects}
+    return {"": found.dataset.digest.removeprefix("sha256:")} if found.dataset.digest else {}
+
+
+def _steps(found: data.Observation, value: object, look: data.Look) -> tuple[Step, ...]:
+    """The steps behind a dataset: those of DVC, of our own sidecars, and of Hugging Face datasets, oldest first."""
+    if found.path is None:
+        return huggingface.steps(value)
+    dataset = found.dataset
+    if dataset.observed == DECLARED:
+        return pointers.steps(found.path, look.project, found.pointer)
+    return (
+        *pointers.steps(found.path, look.project, found.pointer),
+        *steps.follow(
+            found.path,
+            dataset.digest,
+            project=look.project,
+            where=f"data.{dataset.name}.steps",
+            unknown=look.unknown,
+            cache=look.cache,
+            progress=look.progress,
+        ),
+    )
+
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def _budget(given: object) -> float | None:
+    """Seconds."""
+    if given is None:
+        return None
+    said = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(given).strip())
+    if not said or isinstance(given, bool):
+        raise CkptkitError(f"{given!r} is no time for hashing", "write seconds, minutes or hours, such as 60s or 5m")
+    return float(said[1]) * _UNITS[said[2]]
+
+
+def _manifests(request: Request) -> Mapping[str, str | os.PathLike[str]]:
+    given = request.manifests
+    if not isinstance(given, Mapping):
+        raise CkptkitError(f"the manifests are a {type(given).__name__}, no mapping", 'write {"train": "train.sha256"}')
+    declared = request.data if isinstance(request.data, Mapping) else {}
+    for name in given:
+        if name not in declared or data.place(declared[name]) is None:
+            raise CkptkitError(f"a manifest is given for {name!r}, which is no dataset on disk", f"--data {name}=PATH")
+    return given
+
+
+def remember(observed: Iterable[data.Observation], root: Path) -> None:
+    """Keep, on this machine's side of the registry, where each dataset was seen."""
+    for each in observed:
+        dataset = each.dataset
+        key = dataset.digest or (seen.unhashed(each.content.lines()) if each.content is not None else None)
+        if each.path is not None and key is not None:
+            seen.remember(root, key, each.path, dataset.bytes or 0, dataset.files or 0)
 
 
 def _items(given: Any) -> tuple[tuple[object, object], ...]:  # noqa: ANN401 - whatever was given as data
@@ -57,8 +190,12 @@ def _items(given: Any) -> tuple[tuple[object, object], ...]:  # noqa: ANN401 - w
     return tuple(given.items())
 
 
-def _name(name: object, value: object, all_: Mapping[object, object], root: Path) -> str:
-    """The name of a dataset that can be recorded."""
+def require(name: object, value: object, all_: Mapping[Any, object], root: Path) -> str:
+    """The name of a dataset that can be recorded.
+
+    Raises:
+        CkptkitError: it cannot, or the data lies in or around the registry root.
+    """
     known = names.require_model(name, "dataset")
     names.require_unlike(known, (str(other) for other in all_), "dataset")
     if isinstance(value, str | os.PathLike):

@@ -1,7 +1,7 @@
 """The git work tree: commit, branch, remote and place of the project, and the changes beyond the commit."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,14 @@ from ckptkit.record import Repository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worktree:
-    """What git knows of the code: its record, None outside of a repository, and the content of code.patch."""
+    """What git knows of the code: its record, None outside of a repository, and the content of code.patch.
+
+    ``files`` are the ids of the files in the tree by their paths from the project; None where they are not known.
+    """
 
     repository: Repository | None
     patch: bytes
+    files: Mapping[str, str] | None = None
 
 
 def worktree(start: Path, *, project: Path, exclude: Sequence[Path], unknown: dict[str, str]) -> Worktree:
@@ -78,7 +82,14 @@ def _observe(place: Place, project: Path, exclude: Sequence[Path], unknown: dict
         unpushed=_unpushed(place, status.commit, remotes, project, unknown),
         submodules=content.submodules,
     )
-    return Worktree(repository=repository, patch=content.patch)
+    return Worktree(repository=repository, patch=content.patch, files=_files(git, directory) if content.tree else None)
+
+
+def _files(git: Git, directory: str) -> Mapping[str, str]:
+    """The ids of the files in the index that the tree was written from, by their paths from the project."""
+    lines = os.fsdecode(git("ls-files", "-s", "-z")).split("\0")[:-1]
+    fields = (line.partition("\t")[::2] for line in lines)
+    return {os.path.relpath(path, directory): known for known, path in fields}
 
 
 def _remotes(git: Git, branch: str | None, project: Path, unknown: dict[str, str]) -> list[str] | None:

@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from ckptkit import comparison, disk, names, redact, retention, roots, templates
 from ckptkit.capture import config, metrics
+from ckptkit.capture.session import Start
 from ckptkit.comparison import Goal
 from ckptkit.errors import CkptkitError
 from ckptkit.record import BaseModel, Metric
@@ -26,7 +27,9 @@ class Request:
     ended: only unusable weights, model name or root raise, and whatever else is wrong is recorded as unknown.
     ``config`` is a file or object, or a list of them, later ones overriding; ``only_if`` is the metric in which the
     version has to be better to take ``aliases``, such as ``val_loss:min``; ``keep_last`` and ``keep_best`` say which
-    versions of the run keep their weights. ``metrics_file`` and ``python`` are the command line's.
+    versions of the run keep their weights. ``manifests`` stand in for hashing, by dataset, unless ``deep`` holds the
+    bytes against them; ``data_budget`` is how long data may be hashed, in seconds or as ``5m``; ``start`` is what was
+    there when the run began. ``metrics_file`` and ``python`` are the command line's.
     """
 
     weights: object
@@ -34,6 +37,10 @@ class Request:
     from_training: bool
     config: object = None
     data: Any = field(default_factory=dict)
+    manifests: Any = field(default_factory=dict)
+    deep: bool = False
+    data_budget: object = None
+    start: Start | None = None
     metrics: Any = field(default_factory=dict)
     metrics_file: Path | None = None
     aliases: object = ()
@@ -195,6 +202,8 @@ def _keep(request: Request, cwd: Path) -> Policy | None:
 
 def _config(request: Request, guard: Guard, project: Path) -> config.Resolved:
     where, before = "config.values", len(guard.warnings)
+    if request.start is not None and request.start.config is not None:  # files, as they were read when the run began
+        return request.start.config
     sources = guard.take(where, (), _sources, request.config)
     nothing = config.Resolved(values=None, text=None, seed=None)
     found = guard.take(

@@ -29,8 +29,9 @@ from ckptkit.record import (
 class Parts:
     """All that a lineage is made of.
 
-    ``files`` are the saved files, ``config_sha256`` the digest of config.yaml (None without one), ``modified`` the
-    time of the newest of the weights (epoch seconds; None when they were in memory), ``unknown`` the reasons so far.
+    ``files`` are the saved files, ``config_sha256`` the digest of config.yaml (None without one), ``config_changed``
+    the configuration files that were written while it ran (None where that is not known), ``modified`` the time of the
+    newest of the weights (epoch seconds; None when they were in memory), ``unknown`` the reasons so far.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Parts:
     parents: Sequence[Parent]
     files: Sequence[WeightsFile]
     config_sha256: str | None
+    config_changed: tuple[str, ...] | None
     modified: float | None
     unknown: Mapping[str, str]
 
@@ -76,6 +78,7 @@ def compose(parts: Parts, version: str, *, identical_to: str | None) -> Lineage:
             values=given.config.values,
             seed=given.config.seed,
             not_applicable={},
+            changed_during_run=parts.config_changed,
         ),
         compute=replace(seen.compute, precision=precision),
         weights=Weights(files=tuple(parts.files), parameters=parameters, identical_to=identical_to),

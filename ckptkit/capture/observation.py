@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ckptkit import redact
-from ckptkit.capture import attempt, git, hardware, numerics, packages, process, ranks
+from ckptkit.capture import attempt, git, hardware, numerics, packages, process, ranks, session
 from ckptkit.capture.modules import modules
+from ckptkit.capture.session import Start
 from ckptkit.record import (
     ANOTHER_PROCESS,
     AT_SAVE,
@@ -41,6 +42,7 @@ _ITS_OWN = (
     "run.job",
 )
 
+_NOT_COMPARED = "the loaded code was not compared with its files"
 _SLACK = 2.0
 """Seconds by which clocks of disk and process may differ."""
 
@@ -102,7 +104,14 @@ def _script_folder() -> Path | None:
     return None if prefixes & {folder, *folder.parents} or "site-packages" in folder.parts else folder
 
 
-def observe(now: Moment, *, exclude: Sequence[Path], python: str | None, unknown: dict[str, str]) -> Observation:
+def observe(
+    now: Moment,
+    *,
+    exclude: Sequence[Path],
+    python: str | None,
+    unknown: dict[str, str],
+    start: Start | None = None,
+) -> Observation:
     """Look at code, environment and machine.
 
     Args:
@@ -110,6 +119,7 @@ def observe(now: Moment, *, exclude: Sequence[Path], python: str | None, unknown
         exclude: files and folders that are no code: the registry root, the weights, the declared data.
         python: the interpreter whose distributions are meant, where it is not found by itself.
         unknown: takes the reason of each fact that could not be had.
+        start: what was there when the run began.
     """
     own = now.observed == IN_THE_RUN
     project = now.project
@@ -133,7 +143,11 @@ def observe(now: Moment, *, exclude: Sequence[Path], python: str | None, unknown
     this = attempt(unknown, "code.entry_point", lambda: process.process(project, unknown), None) if own else None
     numbers = attempt(unknown, "compute.precision", lambda: numerics.numerics(unknown), None) if own else None
     loaded = attempt(unknown, "code.modules", lambda: modules(project, unknown), None) if own else None
-    unknown["code.changed_during_run"] = "the loaded code was not compared with its files" if own else ANOTHER_PROCESS
+    changed = None
+    if start is not None:
+        changed = session.changed_code(start, tree.files, project=project, exclude=exclude)
+    if changed is None:
+        unknown["code.changed_during_run"] = _NOT_COMPARED if own else ANOTHER_PROCESS
     return Observation(
         code=Code(
             observed=now.observed,
@@ -142,7 +156,7 @@ def observe(now: Moment, *, exclude: Sequence[Path], python: str | None, unknown
             orig_argv=this.orig_argv if this else None,
             cwd=this.cwd if this else None,
             modules=loaded,
-            changed_during_run=None,
+            changed_during_run=changed,
             environment=environment,
         ),
         compute=Compute(

@@ -61,6 +61,9 @@ def _save(options: argparse.Namespace) -> tuple[int, str]:
         from_training=False,
         config=[Path(path) for path in options.config],
         data=pairs(options.data, "--data", "write --data train=data/train.csv"),
+        manifests=pairs(options.manifest, "--manifest", "write --manifest train=train.sha256"),
+        deep=options.deep,
+        data_budget=options.data_budget,
         metrics=_metrics(options.metric),
         metrics_file=options.metrics,
         aliases=options.alias,
@@ -79,7 +82,7 @@ def _save(options: argparse.Namespace) -> tuple[int, str]:
         python=options.python,
     )
     with Bar() as bar:
-        saved = save(request, progress=bar, expect=bar.expect)
+        saved = save(request, progress=bar, expect=bar.expect if bar.is_shown else None)
     version, shown = saved.version, os.path.relpath(saved.version.path)
     for words in saved.notes:
         fail(words, FINE)
@@ -205,6 +208,15 @@ def _add_save(parser: argparse.ArgumentParser) -> None:
         metavar="ID[@REVISION]",
         help="a model from elsewhere that it was made from",
     )
+    add(
+        "--manifest",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a list of sha256sum that stands in for hashing the dataset NAME",
+    )
+    add("--deep", action="store_true", help="hold the bytes against these lists")
+    add("--data-budget", metavar="TIME", help="hash data no longer than this, such as 60s; names and sizes are kept")
     add("--tag", action="append", default=[], metavar="K=V", help="a free fact")
     add("--step", type=int, metavar="N", help="optimizer steps so far")
     add("--epoch", type=float, metavar="N", help="epochs so far")

@@ -56,6 +56,11 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is a terminal to draw on, so that it is worth finding out how much there is to read."""
+        return self._bar is not None
+
     def expect(self, count: int) -> None:
         """So many bytes more will be read."""
         if self._bar is not None:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from ckptkit import references, summary
+from ckptkit import inventory, references, summary
 from ckptkit.checkpoint import Unreadable
-from ckptkit.record import AT_SAVE, Code, Compute, Config, Dataset, Gpu, Lineage, Repository
+from ckptkit.record import AT_SAVE, Code, Compute, Config, Dataset, Event, Gpu, Lineage, Repository
 from ckptkit.report import results
 from ckptkit.report.results import MOST, capped
 from ckptkit.verbs.show import Shown
@@ -36,7 +36,7 @@ def screen(shown: Shown, *, now: datetime, width: int, colour: bool) -> str:
         return "\n".join([*lines, *_lines("lineage", filter(None, words), width, _RED if colour else "")])
     for label, parts in _answers(shown, shown.lineage):
         lines += _lines(label, parts, width, _DIM if colour else "")
-    for fact, style in _unknown(shown.lineage):
+    for fact, style in _unknown(shown, shown.lineage):
         lines += _lines("unknown", [fact], width, style if colour else "")
     files = [file.path for file in shown.lineage.weights.files if file.path not in shown.pruned]
     if shown.pruned and not files:
@@ -86,7 +86,7 @@ def _answers(shown: Shown, lineage: Lineage) -> Iterator[tuple[str, Iterable[str
     if lineage.message:
         yield "message", [cut(lineage.message, _LONG)]
     for dataset in lineage.data[:MOST]:
-        yield "data", _data(dataset)
+        yield "data", _data(dataset, shown.digested.get(dataset.name))
     if len(lineage.data) > MOST or not lineage.data:
         yield "data", [f"{len(lineage.data) - MOST} more in lineage.json" if lineage.data else "none declared"]
     yield "code", _code(lineage)
@@ -110,18 +110,20 @@ def _answers(shown: Shown, lineage: Lineage) -> Iterator[tuple[str, Iterable[str
         yield "tags", capped([f"{key}={value}" for key, value in lineage.tags.items()], "lineage.json")
 
 
-def _data(dataset: Dataset) -> Iterator[str]:
+def _data(dataset: Dataset, later: Event | None) -> Iterator[str]:
     place = dataset.path or {"memory": "in memory", "remote": "remote"}.get(dataset.kind, "path unknown")
     outside = " (outside the project)" if dataset.outside else ""
-    digest = short(dataset.digest) if dataset.digest else "no digest"
+    digest = inventory.known(dataset, later).digest
     amount = [count(dataset.files, "file")] if dataset.files is not None else []
     amount += [size(dataset.bytes)] if dataset.bytes is not None else []
-    yield f"{dataset.name}  {place}{outside}  {digest}  {', '.join(amount)}".rstrip()
+    yield f"{dataset.name}  {place}{outside}  {short(digest) if digest else 'no digest'}  {', '.join(amount)}".rstrip()
     yield from _changes(dataset.changed_during_run, "unchanged while it ran")
+    if later is not None and not dataset.digest:
+        yield f"hashed later, on {later.time[:10]}"
     if dataset.observed == AT_SAVE:
         yield "as found at save"
     elif dataset.observed == "declared":
-        yield "declared, not looked at"
+        yield "as its manifest or pointer says; its bytes were not read"
     if dataset.steps:
         yield f"steps: {' → '.join(step.name for step in dataset.steps)}"
 
@@ -238,14 +240,17 @@ def _run(lineage: Lineage) -> Iterator[str]:
         yield f"the same bytes as {lineage.weights.identical_to}"
 
 
-def _unknown(lineage: Lineage) -> Iterator[tuple[str, str]]:
+def _unknown(shown: Shown, lineage: Lineage) -> Iterator[tuple[str, str]]:
     """The facts that could not be had, those of one reason together, each line with its style.
 
     Whether something changed during the run is seldom known: one dim line is enough of that.
     """
     reasons: dict[str, list[str]] = {}
     axes: dict[str, None] = {}
-    for fact, why in lineage.unknown.items():
+    later = {f"data.{name}.digest": event.unknown for name, event in shown.digested.items()}
+    facts = {fact: why for fact, why in lineage.unknown.items() if fact not in later}
+    facts |= {fact: unknown[fact] for fact, unknown in later.items() if fact in unknown}
+    for fact, why in facts.items():
         if fact.endswith(".changed_during_run"):
             axes[fact.partition(".")[0]] = None
         elif fact != "weights.identical_to":  # earlier versions are not what this one is made of
@@ -275,4 +280,5 @@ def shown_document(shown: Shown) -> dict[str, Any]:
         "unreadable": lineage.reason if isinstance(lineage, Unreadable) else None,
         "lineage": None if isinstance(lineage, Unreadable) else lineage.to_dict(),
         "evaluations": [event.to_dict() for event in shown.evaluations],
+        "digested": {name: event.to_dict() for name, event in shown.digested.items()},
     }

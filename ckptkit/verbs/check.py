@@ -28,6 +28,7 @@ class _Job:
     subject: str
     sealed: Sealed
     pruned: frozenset[str]
+    digested: frozenset[str]
     deep: bool
 
 
@@ -198,8 +199,14 @@ def _add_versions(scope: _Scope, model: Model, shown: Mapping[str, str], *, deep
             free=names.version_name(free),
         )
         free += len(saved) > 1  # each of them is offered a number of its own
-        pruned = model.state.pruned.get(version, frozenset())
-        job = _Job(folder=home / version, subject=subject, sealed=sealed, pruned=pruned, deep=deep)
+        job = _Job(
+            folder=home / version,
+            subject=subject,
+            sealed=sealed,
+            pruned=model.state.pruned.get(version, frozenset()),
+            digested=frozenset(model.state.digested.get(version, ())),
+            deep=deep,
+        )
         scope.jobs.setdefault(job.folder, job)
 
 
@@ -261,7 +268,7 @@ def _is_alone() -> bool:
 
 
 def _examine(job: _Job, progress: hashing.Progress | None = None) -> _Result:
-    found = checkpoint.read(job.folder, deep=job.deep, pruned=job.pruned, progress=progress)
+    found = checkpoint.read(job.folder, deep=job.deep, pruned=job.pruned, digested=job.digested, progress=progress)
     findings = rules.examine(found, job.subject)
     findings += rules.examine(replace(job.sealed, digest=found.digest), job.subject)
     sizes = [found.entries[path].bytes for path in found.hashed]

@@ -124,4 +124,4 @@ def _hash(folder: Path, name: str | None, *, single: bool, progress: hashing.Pro
                 raise CkptkitError(f"{name} {error.message}") from error
         prefix = f"{name}/" if name else ""
         tree = hashing.tree(folder / prefix, cache=cache, progress=progress)
-        return {prefix + entry.path: entry.sha256 for entry in tree.entries}
+        return {prefix + entry.path: entry.sha256 for entry in tree}

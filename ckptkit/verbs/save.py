@@ -26,7 +26,7 @@ from ckptkit import (
     weights,
     words,
 )
-from ckptkit.capture import data, datasets, files, intake, observation, parents
+from ckptkit.capture import data, datasets, files, intake, observation, parents, session
 from ckptkit.capture.intake import Guard, Intake, Request
 from ckptkit.capture.lineage import Parts, compose
 from ckptkit.errors import CkptkitError, FormatError
@@ -55,6 +55,7 @@ class _Work:
     cwd: Path
     now: observation.Moment
     progress: hashing.Progress | None
+    expect: Callable[[int], None] | None
 
 
 def save(
@@ -110,7 +111,7 @@ def _save_files(request: Request, progress: hashing.Progress | None, expect: Cal
         _refuse_published(request.paths, root)
     strict = not request.from_training
     found = files.place(request.paths, rename=request.rename, exclude=request.exclude, strict=strict)
-    work = _begin(request, root, found.written, progress)
+    work = _begin(request, root, found.written, progress, expect)
     _require_space(work, found.files)
     body = work.guard.take("card", None, _body, found.readme)
     if expect:
@@ -126,7 +127,7 @@ def _save_files(request: Request, progress: hashing.Progress | None, expect: Cal
 
 def _save_memory(request: Request, progress: hashing.Progress | None) -> Saved:
     named = state_dict.collect(request.weights)
-    work = _begin(request, roots.default_root(request.root, _cwd(request)), None, progress)
+    work = _begin(request, roots.default_root(request.root, _cwd(request)), None, progress, None)
 
     def stage_weights(stage: staging.Stage) -> list[WeightsFile]:
         written = stage.home / "model.safetensors"
@@ -148,7 +149,13 @@ def _cwd(request: Request) -> Path:
         return Path(request.root).parent
 
 
-def _begin(request: Request, root: Path, written: float | None, progress: hashing.Progress | None) -> _Work:
+def _begin(
+    request: Request,
+    root: Path,
+    written: float | None,
+    progress: hashing.Progress | None,
+    expect: Callable[[int], None] | None,
+) -> _Work:
     cwd = _cwd(request)
     return _Work(
         request=request,
@@ -158,6 +165,7 @@ def _begin(request: Request, root: Path, written: float | None, progress: hashin
         cwd=cwd,
         now=observation.moment(from_training=request.from_training, modified=written, cwd=cwd),
         progress=progress,
+        expect=expect,
     )
 
 
@@ -177,8 +185,11 @@ def _finish(
         exclude=[work.root, *request.paths, *request.data_paths],
         python=request.python,
         unknown=guard.unknown,
+        start=request.start,
     )
-    declared = datasets.observe(request, guard, now=work.now, root=work.root, progress=work.progress)
+    declared = datasets.observe(
+        request, guard, now=work.now, root=work.root, progress=work.progress, expect=work.expect
+    )
     roots.open_root(work.root)
     with publication.open_stage(work.root, work.root / work.model) as stage:
         staged = stage_weights(stage)
@@ -191,6 +202,7 @@ def _finish(
             parents=made_from,
             files=staged,
             config_sha256=_stage_records(stage, given, seen, declared),
+            config_changed=session.changed_config(request.start, work.now.project) if request.start else None,
             modified=written,
             unknown=guard.unknown,
         )
@@ -199,6 +211,7 @@ def _finish(
         if request.move:
             tops = [path for path in request.paths if path.is_dir() and not path.is_symlink()]
             guard.warnings += [f"not moved: {which}" for which in stage.remove_sources(tops)]
+    datasets.remember(declared, work.root)
     return Saved(version=version, notes=tuple(notes), warnings=tuple(guard.warnings))
 
 
@@ -299,8 +312,9 @@ def _stage_records(
     if seen.requirements:
         stage.put(checkpoint.REQUIREMENTS, seen.requirements.encode())
     for each in declared:
-        if each.manifest is not None and each.dataset.manifest is not None:
-            stage.put(each.dataset.manifest, each.manifest)
+        listed = each.dataset.manifest or each.dataset.sizes
+        if each.content is not None and listed is not None:
+            stage.put(listed, each.content.lines())
     return None if given.config.text is None else stage.put(checkpoint.CONFIG, given.config.text)
 
 

@@ -1,7 +1,8 @@
 """The verb ``show``: everything that is recorded of one version, for a person to read on one screen."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ckptkit import checkpoint, disk, hashing, manifest, references, roots
@@ -17,8 +18,9 @@ class Shown:
 
     ``asked`` is the reference as it was typed; ``lineage`` the record, or why it cannot be read; ``saved`` the time of
     the ``saved`` event, None without one; ``damage`` says what of the record is not as it was sealed, None when all is.
-    ``stage`` is None for none, ``text`` the description; ``evaluations`` are in the order of time; ``pruned`` are the
-    paths of files that were removed on purpose and are not there.
+    ``stage`` is None for none, ``text`` the description; ``evaluations`` are in the order of time; ``digested`` are the
+    events that later gave datasets their digest, by name; ``pruned`` are the paths of files that were removed on
+    purpose and are not there.
     """
 
     version: Version
@@ -30,6 +32,7 @@ class Shown:
     stage: str | None = None
     text: str | None = None
     evaluations: tuple[Event, ...] = ()
+    digested: Mapping[str, Event] = field(default_factory=dict)
     pruned: tuple[str, ...] = ()
 
 
@@ -57,6 +60,7 @@ def show(ref: str, *, at: str | None = None, root: str | os.PathLike[str] | None
         stage=found.stage,
         text=found.text,
         evaluations=found.evaluations,
+        digested=found.digested,
         pruned=tuple(path for path in sorted(found.pruned) if not os.path.lexists(found.version.path / path)),
     )
 

@@ -175,17 +175,17 @@ def _folder(folder: Path, found: Sequence[_Registry], progress: hashing.Progress
     matches = [_match(each, *place) for each in found for place in index.find_file(each.index, whole)]
     if matches:
         return _answer(found, whole, matches)
-    sought = {entry.sha256 for entry in tree.entries}
+    sought = {entry.sha256 for entry in tree}
     places = [(each, _places(each, sought)) for each in found]
     matches = [
         _match(each, *place, file=entry.path)
-        for entry in tree.entries
+        for entry in tree
         for each, known in places
         for place in known.get(entry.sha256, ())
     ]
     held = {match.file for match in matches}
-    unknown = [entry.path for entry in tree.entries if entry.path not in held]
-    return _answer(found, whole, matches, len(tree.entries), unknown)
+    unknown = [entry.path for entry in tree if entry.path not in held]
+    return _answer(found, whole, matches, len(tree), unknown)
 
 
 def _places(here: _Registry, sought: Collection[str]) -> dict[str, list[tuple[str, str, str]]]:

@@ -65,7 +65,7 @@ def test_a_folder(tmp_path: Path) -> None:
     (folder / "a" / "1.bin").write_bytes(b"one")
     (folder / "0.bin").write_bytes(b"zero")
     found, unknown = observe(os.fspath(folder), tmp_path / "elsewhere", started=None, observed="at save")
-    assert found.manifest == hashing.tree(folder).text
+    assert found.manifest == b"".join(hashing.tree(folder).lines())
     assert found.dataset.digest == f"sha256:{hashlib.sha256(found.manifest).hexdigest()}"
     kept = found.dataset
     assert (kept.kind, kept.files, kept.bytes, kept.manifest) == ("directory", 2, 7, "data/train.sha256")
