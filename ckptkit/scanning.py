@@ -143,10 +143,17 @@ def state_of(status: os.stat_result) -> State:
 @functools.cache
 def _local_device(device: int) -> int:
     """``device`` where it is a local disk's; 0 for network disks and wherever that is not known."""
-    number = f"{os.major(device)}:{os.minor(device)}"
-    try:  # https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
+    try:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return 0
-    kinds = dict(re.findall(r"(?m)^\d+ \d+ (\d+:\d+) .* - (\S+)", mounts))
-    return device if kinds.get(number) in _LOCAL else 0
+    return device if f"{os.major(device)}:{os.minor(device)}" in local_devices(mounts) else 0
+
+
+def local_devices(mounts: str) -> set[str]:
+    """The device numbers, such as ``8:1``, of the local disks in the text of /proc/self/mountinfo.
+
+    Its form: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
+    """
+    found = re.findall(r"(?m)^\d+ \d+ (\d+:\d+) .* - (\S+)", mounts)
+    return {number for number, kind in found if kind in _LOCAL}

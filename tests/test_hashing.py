@@ -1,93 +1,35 @@
 import contextlib
 import errno
 import hashlib
-import multiprocessing
 import os
 import re
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trees import NAMES, ONE_LINER, gnu, run, strange, write
 
 from ckptkit import hashing, manifest
 from ckptkit.errors import CkptkitError, FormatError
 
-ONE_LINER = "find -L . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum"
-NAMES = [
-    b"plain.csv",
-    b"two words",
-    b" leading space",
-    b"trailing space ",
-    b"line\nbreak",
-    b"carriage\rreturn",
-    b"crlf\r\n",
-    b"-dash",
-    b"*star",
-    "größe/文件.txt".encode(),
-    b"not-utf8-\xff\xfe",
-    b"back\\slash",
-    b"back\\nslash-n",
-    b"a/b/c/d",
-    b"a.b",
-    b"a-b",
-    b"A",
-    b".hidden/x",
-    b"/".join([b"deep"] * 400) + b"/end",
-]
-
-
-def coreutils() -> tuple[int, ...]:
-    if not shutil.which("bash") or not shutil.which("sha256sum"):
-        return (0,)
-    first = subprocess.run(["sha256sum", "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.match(r"sha256sum \(GNU coreutils\) (\d+)\.(\d+)", first)
-    return tuple(map(int, found.groups())) if found else (0,)
-
-
-gnu = pytest.mark.skipif(coreutils() < (9, 0), reason="needs sha256sum of GNU coreutils 9.0 or later")
-
-
-def run(command: str, folder: Path) -> bytes:
-    return subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, check=True).stdout
-
-
-def write(path: Path, data: bytes = b"x") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
-
 
 @pytest.fixture
-def strange(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    outside = tmp_path / "outside"
-    write(outside / "sub" / "far.bin", b"far")
-    for number, name in enumerate(NAMES):
-        write(folder / os.fsdecode(name), name * number)
-    write(folder / "large.bin", b"0123456789abcdef" * (hashing.LARGE // 16 + 1))
-    (folder / "to-file").symlink_to(outside / "sub" / "far.bin")
-    (folder / "to-folder").symlink_to(outside)
-    (folder / "twice").symlink_to("a")
-    (folder / "empty").mkdir()
-    return folder
+def folder(tmp_path: Path) -> Path:
+    return strange(tmp_path)
 
 
 @gnu
-def test_tree_is_what_the_one_liner_prints(strange: Path) -> None:
-    expected = run(ONE_LINER, strange)
-    found = hashing.tree(strange)
+def test_tree_is_what_the_one_liner_prints(folder: Path) -> None:
+    expected = run(ONE_LINER, folder)
+    found = hashing.tree(folder)
     assert b"".join(found.lines()) == expected
-    assert found.digest == f"sha256:{run(f'{ONE_LINER} | sha256sum', strange).split()[0].decode()}"
+    assert found.digest == f"sha256:{run(f'{ONE_LINER} | sha256sum', folder).split()[0].decode()}"
     assert found.bytes == sum(len(name) * number for number, name in enumerate(NAMES)) + hashing.LARGE + 16 + 6 + len(
         b"a/b/c/d"
     ) * NAMES.index(b"a/b/c/d")
@@ -114,9 +56,9 @@ def test_every_name_is_as_the_one_liner_has_it(files: dict[bytes, bytes]) -> Non
 
 
 @gnu
-def test_sha256sum_checks_a_manifest(strange: Path, tmp_path: Path) -> None:
-    write(tmp_path / "SUMS", b"".join(hashing.tree(strange).lines()))
-    run("sha256sum -c --strict --quiet ../SUMS", strange)
+def test_sha256sum_checks_a_manifest(folder: Path, tmp_path: Path) -> None:
+    write(tmp_path / "SUMS", b"".join(hashing.tree(folder).lines()))
+    run("sha256sum -c --strict --quiet ../SUMS", folder)
 
 
 @pytest.mark.parametrize("size", [0, 1, hashing.LARGE - 1, hashing.LARGE, hashing.LARGE + 7, 1 << 20, (1 << 20) - 1])
@@ -163,30 +105,16 @@ def test_a_file_of_a_tree_that_grows(tmp_path: Path, size: int) -> None:
     assert caught.value.hint
 
 
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        ("vanish", r"data/b vanished while it was hashed"),
-        ("come", r"data changed while it was hashed: files came or went"),
-        ("turn into a FIFO", r"data/b changed while it was hashed"),
-    ],
-)
-def test_what_happens_to_a_tree_once_it_is_listed(tmp_path: Path, kind: str, words: str) -> None:
-    for name in "ab":
-        write(tmp_path / "data" / name)
-    events = [kind]
-
-    def happen(_: int) -> None:
-        event = events.pop() if events else None
-        if event == "come":
-            write(tmp_path / "data" / "c")
-        elif event:
-            (tmp_path / "data" / "b").unlink()
-        if event == "turn into a FIFO":
-            os.mkfifo(tmp_path / "data" / "b")
-
-    with pytest.raises(CkptkitError, match=words):
-        hashing.tree(tmp_path / "data", progress=happen)
+def test_a_scan_lists_what_a_tree_hashes(folder: Path) -> None:
+    listed, found = hashing.scan(folder), hashing.tree(folder)
+    assert [(path, state.size) for path, state in listed] == [(file.path, file.bytes) for file in found]
+    assert (len(listed), listed.bytes) == (len(found), found.bytes)
+    assert listed == hashing.scan(folder)
+    lines = [re.sub(rb"^(\\?)[0-9]+ ", rb"\1 ", line) for line in listed.lines()]
+    assert lines == [re.sub(rb"^(\\?)[0-9a-f]{64} ", rb"\1 ", line) for line in found.lines()]
+    os.utime(folder / "plain.csv", ns=(1, 1))
+    changed = {path for path, state in hashing.scan(folder) if (path, state) not in set(listed)}
+    assert changed == {"plain.csv"}
 
 
 def test_out_of_time(tmp_path: Path) -> None:
@@ -210,151 +138,6 @@ def test_out_of_time(tmp_path: Path) -> None:
     with pytest.raises(hashing.OutOfTimeError):
         hashing.tree(tmp_path / "data", progress=slow)
     assert threading.active_count() == 1
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
-    write(tmp_path / "a" / "b").chmod(0)
-    with pytest.raises(CkptkitError, match=r"a/b cannot be read: permission denied"):
-        hashing.tree(tmp_path)
-
-
-def special(folder: Path, kind: str) -> None:
-    match kind:
-        case "FIFO":
-            os.mkfifo(folder / "x")
-        case "socket":
-            with socket.socket(socket.AF_UNIX) as server:
-                here = Path.cwd()
-                os.chdir(folder)  # the path of a socket may have 108 bytes
-                server.bind("x")
-                os.chdir(here)
-        case "device link":
-            (folder / "x").symlink_to("/dev/null")
-        case "broken link":
-            (folder / "x").symlink_to("nowhere")
-        case "link to itself":
-            (folder / "x").symlink_to("x")
-        case "loop":
-            (folder / "x").symlink_to(".")
-        case "loop from afar":
-            write(folder.parent / "far" / "y")
-            (folder.parent / "far" / "back").symlink_to(folder)
-            (folder / "x").symlink_to(folder.parent / "far")
-        case _:
-            raise AssertionError(kind)
-
-
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        ("FIFO", "x is a FIFO, socket or device"),
-        ("socket", "x is a FIFO, socket or device"),
-        ("device link", "x is a FIFO, socket or device"),
-        ("broken link", "x is a broken link: no such file"),
-        ("link to itself", "x is a broken link: too many levels"),
-        ("loop", "x is a link back to .*data, without end"),
-        ("loop from afar", "x/back is a link back to .*data, without end"),
-    ],
-)
-def test_what_no_dataset_may_hold(tmp_path: Path, kind: str, words: str) -> None:
-    write(tmp_path / "data" / "fine")
-    special(tmp_path / "data", kind)
-    for work in (hashing.tree, hashing.scan):
-        with pytest.raises(CkptkitError, match=words) as caught:
-            work(tmp_path / "data")
-        assert caught.value.hint
-
-
-def test_a_tree_without_a_file(tmp_path: Path) -> None:
-    (tmp_path / "data" / "empty").mkdir(parents=True)
-    with pytest.raises(CkptkitError, match="holds no file"):
-        hashing.tree(tmp_path / "data")
-    with pytest.raises(CkptkitError, match="cannot be read: no such file"):
-        hashing.tree(tmp_path / "nowhere")
-
-
-def test_a_scan_lists_what_a_tree_hashes(strange: Path) -> None:
-    listed, found = hashing.scan(strange), hashing.tree(strange)
-    assert [(path, state.size) for path, state in listed] == [(file.path, file.bytes) for file in found]
-    assert (len(listed), listed.bytes) == (len(found), found.bytes)
-    assert listed == hashing.scan(strange)
-    lines = [re.sub(rb"^(\\?)[0-9]+ ", rb"\1 ", line) for line in listed.lines()]
-    assert lines == [re.sub(rb"^(\\?)[0-9a-f]{64} ", rb"\1 ", line) for line in found.lines()]
-    os.utime(strange / "plain.csv", ns=(1, 1))
-    changed = {path for path, state in hashing.scan(strange) if (path, state) not in set(listed)}
-    assert changed == {"plain.csv"}
-
-
-@pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_an_executor_hashes_the_same(strange: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(strange.parent)
-    spawn, done = multiprocessing.get_context("spawn"), list[int]()
-    with ThreadPoolExecutor(2) if kind == "threads" else ProcessPoolExecutor(2, spawn) as pool:
-        found = hashing.tree(Path("data"), executor=pool, progress=done.append)
-        assert found == hashing.tree(strange)
-        assert sum(done) == found.bytes
-        with pytest.raises(hashing.OutOfTimeError):
-            hashing.tree(strange, executor=pool, progress=hashing.until(0))
-
-
-def test_an_interrupt_cancels_what_an_executor_has_not_begun(tmp_path: Path) -> None:
-    for number in range(50):
-        write(tmp_path / "data" / str(number), b"x" * hashing.LARGE)
-    futures: list[Future[object]] = []
-
-    class Noting(ThreadPoolExecutor):
-        def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
-            futures.append(super().submit(*args, **kwargs))
-            return futures[-1]
-
-    def interrupt(count: int) -> None:
-        if count:
-            raise KeyboardInterrupt
-
-    with Noting(1) as pool, pytest.raises(KeyboardInterrupt):
-        hashing.tree(tmp_path / "data", executor=pool, progress=interrupt)
-    assert {future.cancelled() for future in futures} == {True, False}
-
-
-def test_dask_hashes_the_same(strange: Path) -> None:
-    distributed = pytest.importorskip("distributed", reason="needs dask.distributed")
-    with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        assert hashing.tree(strange, executor=client.get_executor()) == hashing.tree(strange)
-        write(strange / "plain.csv", b"changed")
-        assert hashing.tree(strange, executor=client.get_executor()) == hashing.tree(strange)
-
-
-def test_a_worker_finds_a_file_changed(tmp_path: Path) -> None:
-    path = write(tmp_path / "data" / "file", b"x" * (hashing.LARGE + 1))
-    state = dict(hashing.scan(tmp_path / "data"))["file"]
-    assert hashing.digests([(os.fsencode(path), state)]) == [hashlib.sha256(path.read_bytes()).digest()]
-    os.utime(path)
-    with pytest.raises(CkptkitError, match="data/file changed while it was hashed"):
-        hashing.digests([(os.fsencode(path), state)])
-
-
-def test_two_links_to_one_folder_are_no_loop(tmp_path: Path) -> None:
-    write(tmp_path / "data" / "a" / "x")
-    (tmp_path / "data" / "b").symlink_to("a")
-    (tmp_path / "data" / "c").symlink_to("a")
-    assert [entry.path for entry in hashing.tree(tmp_path / "data")] == ["a/x", "b/x", "c/x"]
-
-
-def test_one_bad_large_file_stops_the_others(tmp_path: Path) -> None:
-    for name in "abcdef":
-        write(tmp_path / name, b"x" * (hashing.LARGE + 1))
-    threads = threading.active_count()
-
-    def fail(_: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        hashing.tree(tmp_path, progress=fail)
-    assert threading.active_count() == threads
 
 
 def test_copy_hashes_what_it_copies(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def fetch(url: str, content: Path, *, project: Path, expect: hashing.Progress, p
     except ImportError as error:  # it names what to install
         raise CkptkitError(f"{name} cannot be read: {error}", "install the package of that file system") from error
     except Exception as error:  # a file system's own
-        raise CkptkitError(f"{name} cannot be read: {_why(error, url)}", "check the URL, and who may read it") from error
+        raise CkptkitError(
+            f"{name} cannot be read: {_why(error, url)}", "check the URL, and who may read it"
+        ) from error
     if _states(before) != _states(after) or not _is_whole(before, content):
         raise CkptkitError(f"{name} changed while it was fetched", "wait until nothing writes to it")
     protocol = system.protocol if isinstance(system.protocol, str) else system.protocol[0]

@@ -167,7 +167,8 @@ def _spool(waiting: Path, names: Sequence[str], batches: Rows, progress: hashing
     with pa.OSFile(str(waiting), "wb") as file:
         for rows in batches:
             arrays = [
-                _array(name, column, known) for name, column, known in zip(names, zip(*rows, strict=True), kinds, strict=True)
+                _array(name, column, known)
+                for name, column, known in zip(names, zip(*rows, strict=True), kinds, strict=True)
             ]
             batch = pa.record_batch(arrays, names=list(names))
             schema = pa.unify_schemas([schema, batch.schema], promote_options="permissive")

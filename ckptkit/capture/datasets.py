@@ -15,7 +15,7 @@ from ckptkit.capture.observation import Moment
 from ckptkit.capture.session import Start
 from ckptkit.errors import CkptkitError
 from ckptkit.manifest import Manifest
-from ckptkit.record import ANOTHER_PROCESS, DECLARED, IN_THE_RUN, NO_START, Step
+from ckptkit.record import ANOTHER_PROCESS, IN_THE_RUN, NO_START, Step
 
 
 def observe(
@@ -63,7 +63,7 @@ def observe(
                 with contextlib.suppress(CkptkitError):  # is told when it is hashed
                     expect(watch.note(path).bytes)
             found = _observe(known, value, look, now.started, request.start)
-            guard.warnings += _doubts(found, look.unknown)
+            guard.warnings += _doubts(found, look.unknown, started=request.start is not None)
             return found
 
         for name, value in guard.take("data", (), _items, request.data):
@@ -73,12 +73,12 @@ def observe(
     return found
 
 
-def _doubts(found: data.Observation, unknown: Mapping[str, str]) -> Iterator[str]:
+def _doubts(found: data.Observation, unknown: Mapping[str, str], *, started: bool) -> Iterator[str]:
     """What whoever saves should know at once, and not from the next check."""
     dataset = found.dataset
     if dataset.digest is None and found.path is not None:
         yield f"data.{dataset.name}: its content is not known: {unknown[f'data.{dataset.name}.digest']}"
-    if dataset.changed_during_run:
+    if dataset.changed_during_run and started:  # else the script itself may have made the data
         yield f"data.{dataset.name} changed while the run went on: {', '.join(dataset.changed_during_run[:_SHOWN])}"
     for step in dataset.steps:
         if step.link == "broken":
@@ -133,7 +133,7 @@ def _steps(found: data.Observation, value: object, look: data.Look) -> tuple[Ste
     if found.path is None:
         return huggingface.steps(value)
     dataset = found.dataset
-    if dataset.observed == DECLARED:
+    if found.pointer is not None and found.pointer.absent:
         return pointers.steps(found.path, look.project, found.pointer)
     return (
         *pointers.steps(found.path, look.project, found.pointer),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from ckptkit import comparison, disk, names, redact, retention, roots, templates
-from ckptkit.capture import config, metrics
+from ckptkit.capture import config, metrics, sidecar
 from ckptkit.capture.session import Start
 from ckptkit.comparison import Goal
 from ckptkit.errors import CkptkitError
@@ -69,10 +69,11 @@ class Request:
 
     @property
     def data_paths(self) -> tuple[Path, ...]:
-        """The declared data that lies on disk."""
+        """The declared data that lies on disk, and the records of the steps that made it."""
         if not isinstance(self.data, Mapping):
             return ()
-        return tuple(disk.expand(item) for item in self.data.values() if isinstance(item, str | os.PathLike))
+        paths = [disk.expand(item) for item in self.data.values() if isinstance(item, str | os.PathLike)]
+        return tuple(each for path in paths for each in (path, *([sidecar.path(path)] if path.name else [])))
 
 
 class Guard:

@@ -77,7 +77,7 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     """``--sort -loss`` as ``--sort=-loss``: argparse would take the word with the dash for an option."""
     words: list[str] = []
     for word in arguments:
-        if words and words[-1] == "--sort" and re.match("-[^-]", word):
+        if words and words[-1] == "--sort" and "--" not in words and re.match("-[^-]", word):
             words[-1] += f"={word}"
         else:
             words.append(word)

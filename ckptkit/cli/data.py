@@ -4,9 +4,13 @@ import argparse
 import contextlib
 import os
 import re
+import sys
+from collections.abc import Iterable
 from typing import Any
 
-from ckptkit.cli.shared import FINE, Bar, fail, pairs, to_json, verb, warn
+from ckptkit.cli.shared import FINE, NO, REFERENCE, WRONG, Bar, drop, fail, pairs, to_json, verb, warn
+from ckptkit.errors import CkptkitError
+from ckptkit.words import inert
 
 VERBS = ("data",)
 
@@ -24,11 +28,64 @@ def add(verbs: Any) -> None:  # noqa: ANN401 - argparse keeps the type of its su
 
 
 def _add_digest(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", metavar="PATH|REF")
+    parser.usage = "ckptkit data digest PATH [--manifest] | REF NAME [PATH] [--no-cache] [--json]"
+    add = parser.add_argument
+    add("what", metavar="PATH|REF", help="a file or folder; or, before NAME, a version")
+    add("name", metavar="NAME", nargs="?", help="its dataset, to add the digest that its save left unknown")
+    add("path", metavar="PATH", nargs="?", help="where that is, if not where it was")
+    add("--manifest", action="store_true", help="print the lines of sha256sum for all files, as a version keeps them")
+    add("--no-cache", dest="cached", action="store_false", help="read every byte")
 
 
 def _digest(options: argparse.Namespace) -> tuple[int, str]:
-    raise NotImplementedError(options)
+    from ckptkit.report import datasets
+    from ckptkit.verbs import data_digest
+
+    if options.name is not None:
+        return _digest_of_version(options)
+    with Bar() as bar:
+        expect = bar.expect if sys.stderr.isatty() else None  # it lists a folder once more
+        found = data_digest.digest(options.what, cached=options.cached, progress=bar, expect=expect)
+    if options.json:
+        return FINE, to_json(datasets.digested_document(found, manifest=options.manifest))
+    if options.manifest:
+        return _stream(found.lines()), ""
+    return FINE, f"{found.digest}  {inert(os.fspath(found.path))}\n"
+
+
+def _digest_of_version(options: argparse.Namespace) -> tuple[int, str]:
+    from ckptkit.report import datasets
+    from ckptkit.verbs import data_digest
+
+    if options.manifest:
+        raise CkptkitError("--manifest goes with a PATH alone", "leave it out, or leave REF and NAME out")
+    with Bar() as bar:
+        done = data_digest.add(
+            options.what,
+            options.name,
+            options.path,
+            cached=options.cached,
+            root=options.root,
+            progress=bar,
+            expect=bar.expect if sys.stderr.isatty() else None,
+        )
+    warn(done.warnings)
+    text = to_json(datasets.added_document(done)) if options.json else f"{datasets.added(done)}\n"
+    return FINE if done.is_same else NO, text
+
+
+def _stream(lines: Iterable[bytes]) -> int:
+    """Print lines that need not fit into memory together."""
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.writelines(lines)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough
+        drop(sys.stdout)
+    except OSError as error:
+        drop(sys.stdout)
+        return fail(f"the output cannot be written: {(error.strerror or str(error)).lower()}", WRONG)
+    return FINE
 
 
 def _add_step(parser: argparse.ArgumentParser) -> None:
@@ -79,16 +136,42 @@ def _scalar(text: str) -> object:
 
 
 def _add_snapshot(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE")
+    add = parser.add_argument
+    add("source", metavar="SOURCE", help="https://…, s3://… or another URL, a database; env:NAME for one kept in $NAME")
+    add("out", metavar="OUT", help="the file or folder to make; beside it OUT.lineage.json")
+    add("--query", metavar="SQL", help="the rows of one SELECT, or @FILE with it; OUT ends in .parquet or .csv")
+    add("--unordered", action="store_true", help="take a query without ORDER BY, and record that it has none")
 
 
 def _snapshot(options: argparse.Namespace) -> tuple[int, str]:
-    raise NotImplementedError(options)
+    from ckptkit.verbs.data_snapshot import data_snapshot
+
+    with Bar() as bar:
+        done = data_snapshot(
+            options.source,
+            options.out,
+            query=options.query,
+            unordered=options.unordered,
+            root=options.root,
+            expect=bar.expect,
+            progress=bar,
+        )
+    warn(done.warnings)
+    if options.json:
+        return FINE, to_json(done.sidecar.to_dict())
+    return FINE, f"{inert(f'{os.path.relpath(done.path)}  {done.sidecar.step.output.digest}')}\n"
 
 
 def _add_diff(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("before", metavar="REF")
+    parser.add_argument("before", metavar="REF", help=REFERENCE)
+    parser.add_argument("after", metavar="REF", help="another version")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="only the dataset of this name")
 
 
 def _diff(options: argparse.Namespace) -> tuple[int, str]:
-    raise NotImplementedError(options)
+    from ckptkit.report import datasets
+    from ckptkit.verbs.data_diff import data_diff
+
+    found = data_diff(options.before, options.after, options.name, root=options.root)
+    text = to_json(datasets.diff_document(found)) if options.json else f"{datasets.diff(found)}\n"
+    return NO if found.differs else FINE, text

@@ -6,7 +6,7 @@ from typing import Any
 
 from ckptkit.inventory import File
 from ckptkit.record import Dataset
-from ckptkit.report.results import capped
+from ckptkit.report.results import MOST
 from ckptkit.verbs.data_diff import DataDiff, Difference, Files, Pair
 from ckptkit.verbs.data_digest import Added, Digest
 from ckptkit.words import count, cut, inert, short, size
@@ -26,7 +26,7 @@ def digested_document(found: Digest, *, manifest: bool) -> dict[str, Any]:
         "kind": "file" if found.manifest is None else "directory",
         "digest": found.digest,
         "files": found.files,
-        "bytes": found.bytes,
+        "bytes": found.size,
     } | ({"manifest": files} if manifest else {})
 
 
@@ -34,7 +34,7 @@ def added(done: Added) -> str:
     """One line on the digest of a version's dataset."""
     words = f"{done.version.ref}  {done.dataset.name}  {done.dataset.digest}"
     if done.event:
-        return inert(f"{words}  {count(done.found.files, 'file')}, {size(done.found.bytes)}")
+        return inert(f"{words}  {count(done.found.files, 'file')}, {size(done.found.size)}")
     if done.is_same:
         return inert(f"{words}  is known already, and is that of {done.found.path}")
     return inert(f"{words}  is not that of {done.found.path}, {done.found.digest}")
@@ -54,19 +54,90 @@ def added_document(done: Added) -> dict[str, Any]:
     }
 
 
+_KINDS = ("added", "removed", "changed", "renamed", "unknown")
+
+
 def diff(found: DataDiff) -> str:
     """For each dataset what it comes to, in totals, and then the first files of each kind by name."""
-    lines = [line for name, each in found.datasets.items() for line in _difference(name, each, found)]
+    lines = [line for name, each in found.datasets.items() for line in _dataset(name, each, found)]
     return "\n".join(map(inert, lines)) or "neither version names a dataset"
 
 
-def _difference(name: str, found: Difference, both: DataDiff) -> Iterator[str]:
-    alone = {"added": (both.after, found.after), "removed": (both.before, found.before)}.get(found.state)
-    if alone:
-        yield f"{name}  only in {alone[0].ref}  {', '.join(_dataset(alone[1]))}"
+def _dataset(name: str, found: Difference, both: DataDiff) -> Iterator[str]:
+    if found.before is None or found.after is None:
+        side = both.before if found.after is None else both.after
+        known = found.before or found.after
+        yield f"{name}  only in {side.ref}" + (f"  {_place(known)}  {_amount(known)}" if known else "")
         return
-    words = [_totals(found.files)] if found.files else []
-    if found.state == "same" and found.after:
-        words = _dataset(found.after)
-    elif not found.files:
-        words = ["no list of its files on both sides"] ...
+    before, after = _place(found.before), _place(found.after)
+    if found.state == "same":
+        yield f"{name}  same  {before if before == after else f'{before} → {after}'}  {_amount(found.after)}"
+        return
+    totals = _totals(found.files) if found.files else f"{_amount(found.before)} → {_amount(found.after)}"
+    yield f"{name}  {found.state}  {totals}" + (f"  {found.reason}" if found.reason else "")
+    for kind in _KINDS if found.files else ():
+        items: Sequence[File | Pair] = getattr(found.files, kind)
+        yield from (f"  {kind:8} {_file(each)}" for each in items[:MOST])
+        if len(items) > MOST:
+            yield f"  {kind:8} {len(items) - MOST:,} more in --json"
+    for key, sides in found.source.items():
+        yield f"  source   {key} {' → '.join(cut(str(each), 60) for each in sides)}"
+
+
+def _place(dataset: Dataset) -> str:
+    return dataset.path or ("in memory" if dataset.kind == "memory" else dataset.kind)
+
+
+def _amount(dataset: Dataset) -> str:
+    parts = [count(dataset.files, "file")] if dataset.files is not None else []
+    parts += [size(dataset.bytes)] if dataset.bytes is not None else []
+    return "  ".join(filter(None, [short(dataset.digest) if dataset.digest else "no digest", ", ".join(parts)]))
+
+
+def _totals(files: Files) -> str:
+    parts = []
+    for kind in _KINDS:
+        items: Sequence[File | Pair] = getattr(files, kind)
+        sizes = [each.bytes for each in items if isinstance(each, File) and each.bytes is not None]
+        told = f" ({size(sum(sizes))})" if items and len(sizes) == len(items) else ""
+        parts += [f"{kind} {len(items):,}{told}"] if items else []
+    return ", ".join([*parts, f"same {files.same:,}"])
+
+
+def _file(found: File | Pair) -> str:
+    if isinstance(found, File):
+        return os.fsdecode(found.path) + (f"  {size(found.bytes)}" if found.bytes is not None else "")
+    before, after = map(_file, found)
+    return before if before == after else f"{before} → {after}"
+
+
+def diff_document(found: DataDiff) -> dict[str, Any]:
+    """How the datasets of two versions differ, as JSON types, with all files that do."""
+    return {
+        "schema": "ckptkit/data-diff/1",
+        "before": found.before.ref,
+        "after": found.after.ref,
+        "datasets": {name: _dataset_document(each) for name, each in found.datasets.items()},
+    }
+
+
+def _dataset_document(found: Difference) -> dict[str, Any]:
+    return {
+        "state": found.state,
+        "reason": found.reason,
+        **{side: _recorded(dataset) for side, dataset in (("before", found.before), ("after", found.after))},
+        "source": {key: {"before": before, "after": after} for key, (before, after) in found.source.items()},
+        "same": found.files.same if found.files else None,
+        **{kind: [_file_document(each) for each in getattr(found.files, kind, ())] for kind in _KINDS},
+    }
+
+
+def _recorded(dataset: Dataset | None) -> dict[str, Any] | None:
+    keys = ("path", "kind", "digest", "files", "bytes")
+    return None if dataset is None else {key: getattr(dataset, key) for key in keys}
+
+
+def _file_document(found: File | Pair) -> dict[str, Any]:
+    if isinstance(found, File):
+        return {"path": os.fsdecode(found.path), "sha256": found.sha256, "bytes": found.bytes}
+    return {"before": _file_document(found[0]), "after": _file_document(found[1])}

@@ -255,8 +255,8 @@ def _unknown(shown: Shown, lineage: Lineage) -> Iterator[tuple[str, str]]:
             axes[fact.partition(".")[0]] = None
         elif fact != "weights.identical_to":  # earlier versions are not what this one is made of
             reasons.setdefault(why, []).append(fact)
-    for why, facts in list(reasons.items())[:MOST]:
-        yield f"{', '.join(facts)}: {why}", _YELLOW
+    for why, told in list(reasons.items())[:MOST]:
+        yield f"{', '.join(told)}: {why}", _YELLOW
     if len(reasons) > MOST:
         yield f"{len(reasons) - MOST} more reasons in lineage.json", _YELLOW
     if axes:

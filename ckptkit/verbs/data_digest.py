@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from ckptkit import (
 from ckptkit.capture import process
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
 from ckptkit.hash_cache import Cache
-from ckptkit.manifest import Listing, Manifest, State, listed_row
+from ckptkit.manifest import Listing, Manifest, State, dump, listed_row
 from ckptkit.record import AT_SAVE, Dataset, Event, SealedFile
 from ckptkit.registry import Version
 from ckptkit.words import moment
@@ -38,13 +38,19 @@ Expect = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """What lies at a path: its digest, the number of files and their bytes; ``manifest`` is None for a single file."""
+    """What lies at a path: its digest, how many files, their size in bytes; ``manifest`` is None for a single file."""
 
     path: Path
     digest: str
     files: int
-    bytes: int
+    size: int
     manifest: Manifest | None
+
+    def lines(self) -> Iterator[bytes]:
+        """What ``sha256sum`` prints for its files, in the folder, or beside the file."""
+        if self.manifest is not None:
+            return self.manifest.lines()
+        return iter([dump([(self.path.name, self.digest.removeprefix("sha256:"))])])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +96,12 @@ def digest(
     with Cache.open(cached) as cache:
         if os.path.isdir(place):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
             found = hashing.tree(place, cache=cache, progress=progress)
-            return Digest(path=place, digest=found.digest, files=len(found), bytes=found.bytes, manifest=found)
+            return Digest(path=place, digest=found.digest, files=len(found), size=found.bytes, manifest=found)
         try:
             sha256 = hashing.file_sha256(place, cache=cache, progress=progress)
         except FormatError as error:
             raise CkptkitError(f"{place} {error.message}", error.hint or "check the path") from error
-    return Digest(path=place, digest=f"sha256:{sha256}", files=1, bytes=place.stat().st_size, manifest=None)
+    return Digest(path=place, digest=f"sha256:{sha256}", files=1, size=place.stat().st_size, manifest=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +163,7 @@ def add(
             raise CkptkitError(f"{place} {scanning.CHANGED}", scanning.QUIET)
         done = _record(home, known, asked, found, _facts(asked, found, listing, process.project(cwd)))
     if done.is_same:
-        seen.remember(home, found.digest, Path(os.path.abspath(found.path)), found.bytes, found.files)  # noqa: PTH100
+        seen.remember(home, found.digest, Path(os.path.abspath(found.path)), found.size, found.files)  # noqa: PTH100
     return done
 
 
@@ -237,7 +243,7 @@ def _facts(asked: _Asked, found: Digest, listing: Listing, project: Path) -> dic
         outside=outside,
         digest=found.digest,
         files=found.files,
-        bytes=found.bytes,
+        bytes=found.size,
         sizes=None,
         observed=AT_SAVE,
     )

@@ -3,9 +3,10 @@
 import contextlib
 import hashlib
 import os
+import shlex
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,19 +14,28 @@ from pathlib import Path
 from ckptkit import bridges, disk, hashing, redact, roots
 from ckptkit.bridges import Fetched, database, filesystem, http
 from ckptkit.capture import datasets, process, rows, sidecar
-from ckptkit.errors import CkptkitError
-from ckptkit.record import Content, Sidecar, Step
+from ckptkit.errors import CkptkitError, FormatError
+from ckptkit.record import Content, ContentKind, Sidecar, Step
 
-_SOURCES = "give a URL such as https://… or s3://…, or a database with --query"
+_VARIABLE = "env:"
+_QUERY = 64 << 10  # most bytes of a file with a query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What was frozen: where it is, its record beside it, and what whoever asked should know."""
+    """What was frozen: where it is, its record, which lies beside it, and what whoever asked should know."""
 
     path: Path
     sidecar: Sidecar
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Progress:
+    """Who is told of bytes to come, and of bytes done."""
+
+    expect: hashing.Progress
+    done: hashing.Progress
 
 
 def data_snapshot(
@@ -43,9 +53,9 @@ def data_snapshot(
     Args:
         source: an http(s) URL, any that fsspec knows, or with ``query`` a database as SQLAlchemy names it;
             ``env:NAME`` for one that an environment variable holds.
-        out: the file or folder to make. The name of a file with rows ends in ``.parquet`` or ``.csv``.
+        out: the file or folder to make; a file with rows ends in ``.parquet`` or ``.csv``.
         query: one SQL statement that reads, or ``@FILE`` with it.
-        unordered: take a query without a stable order.
+        unordered: whether a query without a stable order is taken too.
         root: the registry root, where no data may lie; see ``roots.default_root``.
         expect: called with the number of bytes to come.
         progress: called with the number of bytes done since the last call.
@@ -53,14 +63,174 @@ def data_snapshot(
     Raises:
         CkptkitError: OUT is there already or may not lie there, the source cannot be read, or the disk refuses.
     """
-    place = _place(out, roots.default_root(root, Path.cwd()))
-    asked = _Asked(source=_named(source), query=_text(query), unordered=unordered, project=process.project(Path.cwd()))
-    command = ["ckptkit", "data", "snapshot", asked.shown if not _variable(source) else source, str(out)]
-    command += ["--query", query] if query is not None else []
-    command += ["--unordered"] if unordered else []
+    place, project = _place(out, roots.default_root(root, Path.cwd())), process.project(Path.cwd())
+    address, statement = _address(source), _statement(query)
+    if unordered and statement is None:
+        raise CkptkitError("--unordered is about the rows of a --query", "leave it out")
+    watch = _Progress(expect=expect, done=progress)
     started, clock = time.time(), time.monotonic()
-    with _draft(place, asked) as content:
-        fetched = asked.fetch(content, expect, progress)
-        unknown: dict[str, str] = {}
-        output = _output(content, expect, progress, unknown)
-        ...
+    with _draft(place, bridges.shown(address) if statement is None else statement) as content:
+        fetched = _fetch(address, statement, content, project, watch, unordered=unordered)
+        unknown = {"step.code": "no code of the project ran"}
+        unknown |= {f"step.inputs[0].{fact}": why for fact, why in fetched.doubts.items()}
+        output = _look(content, fetched.rows, watch, unknown)
+        path, outside = redact.path(place, project)
+        step = Step(
+            name="snapshot",
+            by="ckptkit",
+            params=fetched.params,
+            command=_command(source, out, query, fetched, project),
+            code=None,
+            inputs=(_input(output, fetched),),
+            output=replace(output, path=path, outside=outside),
+            started=_time(started),
+            finished=_time(time.time()),
+            seconds=round(time.monotonic() - clock, 3),
+        )
+        return Snapshot(path=place, sidecar=_publish(content, place, step, unknown), warnings=fetched.warnings)
+
+
+def _place(out: str | os.PathLike[str], root: Path) -> Path:
+    """Where OUT is to be, if nothing is there and it may be there."""
+    place = Path(os.path.abspath(disk.expand(out)))  # noqa: PTH100 - a link stays as named
+    datasets.refuse_nested([place], root, "OUT")
+    if disk.real(root) in disk.real(place).parents:
+        raise CkptkitError(f"{place} lies in the registry root {root}", "keep data elsewhere")
+    if os.path.lexists(place):
+        raise _taken(place)
+    if not place.parent.is_dir():
+        raise CkptkitError(f"there is no folder {place.parent}", f"mkdir -p {shlex.quote(str(place.parent))}")
+    return place
+
+
+def _taken(place: Path) -> CkptkitError:
+    return CkptkitError(f"{place} is there already, and a snapshot replaces nothing", "give another name, or move it")
+
+
+def _address(source: str) -> str:
+    """The source, from the environment where it is kept there."""
+    if source.startswith(_VARIABLE):
+        name = source.removeprefix(_VARIABLE)
+        source = os.environ.get(name, "")
+        if not source:
+            raise CkptkitError(f"the environment variable {name} is not set", f"export {name}=…")
+    if "://" not in source:
+        raise CkptkitError("SOURCE is no URL", "give one such as https://… or s3://…, or a database with --query")
+    return source
+
+
+def _statement(query: str | None) -> str | None:
+    """The text of the query, from the file that it is in."""
+    if query is None or not query.startswith("@"):
+        return query
+    hint = "give a file with one SQL statement"
+    try:
+        return disk.read_regular(disk.expand(query[1:]), _QUERY).decode()
+    except FormatError as error:
+        raise CkptkitError(f"--query {query}: {error.message}", hint) from error
+    except UnicodeError:
+        raise CkptkitError(f"--query {query}: is not UTF-8 text", hint) from None
+
+
+@contextlib.contextmanager
+def _draft(place: Path, source: str) -> Iterator[Path]:
+    """Where the content arrives, beside OUT; the same place for the same source, and kept where that can be resumed."""
+    sign = hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    folder = place.with_name(f".{place.name}.{sign}")
+    folder.mkdir(exist_ok=True)
+    with disk.lock(folder / "lock", 0):
+        content, kept = folder / "arriving" / place.name, False
+        if not http.is_resumable(content):
+            shutil.rmtree(content.parent, ignore_errors=True)  # of a process that was killed
+        content.parent.mkdir(exist_ok=True)
+        try:
+            yield content
+        except BaseException:
+            kept = http.is_resumable(content)
+            raise
+        finally:
+            if not kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fetch(
+    address: str, statement: str | None, content: Path, project: Path, watch: _Progress, *, unordered: bool
+) -> Fetched:
+    if statement is not None:
+        return database.fetch(address, statement, content, unordered=unordered, project=project, progress=watch.done)
+    if address.partition("://")[0].lower() in {"http", "https"}:
+        return http.fetch(address, content, expect=watch.expect, progress=watch.done)
+    return filesystem.fetch(address, content, project=project, expect=watch.expect, progress=watch.done)
+
+
+def _look(content: Path, number: int | None, watch: _Progress, unknown: dict[str, str]) -> Content:
+    """What arrived, synced, and its digest."""
+    kind: ContentKind = "directory" if content.is_dir() else "file"
+    if kind == "directory":
+        watch.expect(hashing.scan(content).bytes)
+        manifest = hashing.tree(content, progress=watch.done)
+        digest, files, size = manifest.digest, len(manifest), manifest.bytes
+    else:
+        disk.sync_file(content)
+        files, size = 1, content.stat().st_size
+        watch.expect(size)
+        digest = f"sha256:{hashing.file_sha256(content, progress=watch.done)}"
+    if number is None:
+        try:
+            number = rows.count(content)
+        except rows.UncountedError as error:
+            unknown["step.output.rows"] = str(error)
+    return Content(
+        path=None, outside=False, kind=kind, digest=digest, files=files, bytes=size, rows=number, source=None
+    )
+
+
+def _input(output: Content, fetched: Fetched) -> Content:
+    """The source as it was: its bytes are those of the output where they were copied."""
+    if fetched.is_copy:
+        return replace(output, kind="remote", source=fetched.source)
+    return replace(output, kind="remote", digest=None, files=None, bytes=None, source=fetched.source)
+
+
+def _command(
+    source: str, out: str | os.PathLike[str], query: str | None, fetched: Fetched, project: Path
+) -> tuple[str, ...]:
+    """What was asked for, as it can be typed again."""
+    named = source if source.startswith(_VARIABLE) else next(iter(fetched.source.values()))["url"]
+    words = ["ckptkit", "data", "snapshot", named, os.fspath(out), *(["--query", query] if query else [])]
+    return redact.argv(words, project=project)
+
+
+def _publish(content: Path, place: Path, step: Step, unknown: Mapping[str, str]) -> Sidecar:
+    """Give the content its name, unless that was taken meanwhile, and write its record."""
+    try:
+        if content.is_dir():
+            content.rename(place)
+        else:
+            _link(content, place)
+        disk.sync_folder(place.parent)
+    except OSError as error:
+        if os.path.lexists(place):
+            raise _taken(place) from error
+        raise
+    try:
+        return sidecar.write(place, step, unknown)
+    except BaseException:
+        if place.is_dir():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
+        raise
+
+
+def _link(content: Path, place: Path) -> None:
+    try:
+        place.hardlink_to(content)
+    except OSError:  # the name is taken, or a file system has no hard links
+        if os.path.lexists(place):
+            raise
+        content.rename(place)
+
+
+def _time(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,4 +1,4 @@
-"""What ckptkit costs, measured side by side in one run: ``python tests/benchmarks/run.py [--versions 1000 10000]``.
+"""What ckptkit costs, measured side by side in one run: ``python tests/benchmarks/run.py [--versions 1000 10000] [--million]``.
 
 Whole processes are timed from outside, the median of several runs; ratios are against the first row of their group.
 Peers are measured where they are installed.
@@ -12,14 +12,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from digests import digests
 from growth import growth, throughput
 from timing import command, process, row
-
-from ckptkit import hashing
 
 ROOT = Path(__file__).parent.parent.parent
 PENGUINS = ROOT / "examples" / "penguins"
@@ -104,42 +101,18 @@ def saves(work: Path) -> None:
         print("mlflow is not installed: not compared")
 
 
-def digests(work: Path) -> None:
-    tree = work / "tree"
-    for number in range(5000):
-        path = tree / f"{number // 100:03d}" / f"{number:05d}.bin"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(os.urandom(4096))
-    plain = process(
-        ["bash", "-c", "find -L . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum | sha256sum"],
-        runs=3,
-        cwd=tree,
-    )
-    row("find | xargs sha256sum, 5,000 files of 4 kB", plain)
-    row("ckptkit's digest of the same folder", best(lambda: hashing.tree(tree)), plain)
-
-
-def best(work: Callable[[], object]) -> float:
-    def times() -> Iterator[float]:
-        for _ in range(3):
-            before = time.perf_counter()
-            work()
-            yield time.perf_counter() - before
-
-    return statistics.median(times())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--versions", type=int, nargs="+", default=[1000, 10000], help="sizes of the registries to check"
     )
+    parser.add_argument("--million", action="store_true", help="digest a million small files too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         start_up(work)
         saves(work)
-        digests(work)
+        digests(work, million=options.million)
         growth(work, work / "whole" / "penguins" / "v0001", options.versions)
         throughput(work)
 
