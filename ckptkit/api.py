@@ -140,7 +140,8 @@ def start(
     """Note, at the top of a training script, what is there: the declared data, the work tree and the configuration.
 
     Names and paths are checked at once, and the data is hashed in the background, at low priority, while training runs.
-    ``Run.save`` then records what of it changed meanwhile, file by file.
+    ``Run.save`` then records what of it changed meanwhile, file by file; a digest is of what is there by then. Paths
+    stay those of the working directory at the start.
 
     Args:
         model: the registered model that will be saved.
@@ -151,25 +152,28 @@ def start(
     Raises:
         CkptkitError: a name, a path, the configuration or the root cannot be used.
     """
-    from ckptkit import names, roots
-    from ckptkit.capture import datasets, observation, ranks, session
+    from ckptkit import disk, names, roots
+    from ckptkit.capture import datasets, intake, observation, ranks, session
 
-    cwd, declared = Path.cwd(), data or {}
+    cwd = Path.cwd()
     home = roots.default_root(root, cwd)
     roots.require_root(home)
     if model is not None:
-        names.require_model(model)
-    for name, value in declared.items():
-        datasets.require(name, value, declared, home)
+        names.require_unlike(names.require_model(model), os.listdir(home) if home.is_dir() else (), "model")
+    declared = datasets.declared({} if data is None else data, home)
+    paths = [value for value in declared.values() if isinstance(value, Path)]
+    given = intake.sources(config)
+    sources = [cwd / disk.expand(each) if isinstance(each, str | os.PathLike) else each for each in given]
     now = observation.moment(from_training=True, modified=None, cwd=cwd)
     noted = session.begin(
-        datasets={} if ranks.other_rank() else declared,
-        sources=tuple(config) if isinstance(config, list | tuple) else () if config is None else (config,),
+        paths=[] if ranks.other_rank() else paths,
+        sources=sources,
+        cwd=cwd,
         project=now.project,
         script=now.code,
-        exclude=[home],
+        exclude=[home, *paths],
     )
-    return Run(model=model, config=config, data=declared, root=home, noted=noted)
+    return Run(model=model, config=sources, data=declared, root=home, noted=noted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +207,7 @@ class Run:
         """
         noted, config = self.noted, self.config
         if "config" in facts:
-            noted, config = replace(noted, config=None), facts.pop("config")
+            noted, config = replace(noted, config=None, files={}), facts.pop("config")
         return save(
             weights,
             model=model or self.model or "",

@@ -4,7 +4,7 @@ import contextlib
 import os
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -90,8 +90,7 @@ class Cache:
 
     def known(self, reals: Sequence[bytes]) -> Mapping[bytes, tuple[bytes, bytes]]:
         """What it knows of at most ``MOST`` files, by their real paths: the packed ``State`` and the SHA-256 of it."""
-        values = self._values("files", reals)
-        return {real: (value[:_STATE], value[_STATE:]) for real, value in values.items()}
+        return {real: (value[:_STATE], value[_STATE:]) for real, value in self._values("files", reals)}
 
     def put(self, real: bytes, state: State, sha256: bytes, begun: int) -> None:
         """Remember a digest.
@@ -109,8 +108,7 @@ class Cache:
     def md5_of(self, sha256: str) -> str | None:
         """The MD5, in hex, of the content that has this SHA-256, if it was ever computed."""
         key = bytes.fromhex(sha256)
-        found = self._values("contents", [key]).get(key)
-        return None if found is None else found.hex()
+        return next((md5.hex() for _, md5 in self._values("contents", [key])), None)
 
     def put_md5(self, sha256: str, md5: str) -> None:
         """Remember the MD5 of a content by its SHA-256, both in hex."""
@@ -121,13 +119,16 @@ class Cache:
         self._write(min(self._LAST_PATIENCE, max(self._PATIENCE, time.monotonic() - self._opened)))
         self._give_up(damaged=False)
 
-    def _values(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    def _values(self, table: str, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """The rows that are there, each less its checksum if that is right."""
         rows: list[tuple[object, object]] = []
         if self._connection is not None:
             with self._forgiving():
                 query = f"SELECT key, value FROM {table} WHERE key IN ({','.join('?' * len(keys))})"  # noqa: S608
                 rows = self._connection.execute(query, keys).fetchall()
-        return dict(_intact(rows))
+        for key, value in rows:
+            if isinstance(key, bytes) and isinstance(value, bytes) and _sum(key, value[:-_SUM]) == value[-_SUM:]:
+                yield key, value[:-_SUM]
 
     def _keep(self, table: str, key: bytes, value: bytes) -> None:
         if self._connection is None or not self._writes:
@@ -189,11 +190,4 @@ class Cache:
 
 
 def _sum(key: bytes, value: bytes) -> bytes:
-    return zlib.crc32(value, zlib.crc32(key)).to_bytes(_SUM)
-
-
-def _intact(rows: Iterable[tuple[object, object]]) -> Iterator[tuple[bytes, bytes]]:
-    """The rows whose checksum is right, less the checksum."""
-    for key, value in rows:
-        if isinstance(key, bytes) and isinstance(value, bytes) and _sum(key, value[:-_SUM]) == value[-_SUM:]:
-            yield key, value[:-_SUM]
+    return zlib.crc32(key + value).to_bytes(_SUM)

@@ -1,6 +1,7 @@
 """A manifest, the text that ``sha256sum`` of coreutils 9.0 or later prints: written and read here, off the disk."""
 
 import hashlib
+import itertools
 import os
 import re
 import struct
@@ -66,30 +67,28 @@ class Manifest(_Rows):
     __slots__ = ()
 
     def __iter__(self) -> Iterator[Hashed]:
-        for path, sha256, size in self._parts():
-            yield Hashed(path=os.fsdecode(path), sha256=sha256.hex(), bytes=size)
-
-    def _parts(self) -> Iterator[tuple[bytes, bytes, int]]:
         for row in self.rows:
             path, _, rest = row.partition(b"\0")
-            yield path, rest[:_SHA256], int.from_bytes(rest[_SHA256:])
+            yield Hashed(path=os.fsdecode(path), sha256=rest[:_SHA256].hex(), bytes=int.from_bytes(rest[_SHA256:]))
 
     def lines(self) -> Iterator[bytes]:
         """The manifest as ``sha256sum`` writes it, line by line."""
-        return (_line(path, sha256.hex().encode()) for path, sha256, _ in self._parts())
+        for row in self.rows:
+            path, _, rest = row.partition(b"\0")
+            yield _line(path, rest[:_SHA256].hex().encode())
 
     @property
     def digest(self) -> str:
         """``sha256:`` and the SHA-256 of all ``lines``."""
-        sha256 = hashlib.sha256()
-        for line in self.lines():
-            sha256.update(line)
+        sha256, lines = hashlib.sha256(), self.lines()
+        while block := b"".join(itertools.islice(lines, 1000)):  # a call for each line would cost as much as the line
+            sha256.update(block)
         return f"sha256:{sha256.hexdigest()}"
 
     @property
     def bytes(self) -> int:
         """Size of all files together."""
-        return sum(size for _, _, size in self._parts())
+        return sum(int.from_bytes(row[-_SIZE.size :]) for row in self.rows)
 
 
 class Listing(_Rows):
@@ -153,8 +152,9 @@ def dump(entries: Iterable[tuple[str, str]]) -> bytes:
 
 
 def _line(path: bytes, first: bytes) -> bytes:
-    escaped = _SPECIAL.sub(lambda found: _ESCAPES[found[0]], path)
-    return b"%b%b  ./%b\n" % (b"\\" if escaped != path else b"", first, escaped)
+    if not _SPECIAL.search(path):
+        return b"%b  ./%b\n" % (first, path)
+    return b"\\%b  ./%b\n" % (first, _SPECIAL.sub(lambda found: _ESCAPES[found[0]], path))
 
 
 def load(data: bytes) -> dict[str, str]:

@@ -77,7 +77,8 @@ def in_threads(
         with lock:
             tell(count)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with ThreadPoolExecutor(usable) as pool:
         try:
             yield from spread(files, lambda one: pool.submit(work, one, tick), 0, lambda _: tick(0))
         except BaseException:  # an error or Ctrl-C need not wait for the gigabytes under way

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lineages import lineage
 from registries import publish
 
 from ckptkit import checkpoint, documents, index, registry
 from ckptkit.errors import CkptkitError
-from ckptkit.record import Event, SealedFile
+from ckptkit.record import Dataset, Event, SealedFile
 from ckptkit.report.findings import text
 from ckptkit.rules.verdict import Report
 from ckptkit.verbs import check as module
@@ -683,3 +684,19 @@ def test_an_interrupt_ends_the_workers_too(root: Path) -> None:
     assert time.monotonic() - begun < 20
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
+
+
+def test_a_digest_that_was_added_later_counts(root: Path) -> None:
+    data = {**lineage()["data"][0], "digest": None}
+    for _ in range(2):
+        save(root, data=[data, {**data, "name": "val"}], unknown={"data.penguins.digest": "there was no time"})
+    hint = "run `ckptkit data digest penguins/v0003 penguins` where the data is"
+    third, fourth = (f"runs/penguins/{version}/lineage.json" for version in ("v0003", "v0004"))
+    lacks = (third, "the dataset penguins has no digest: there was no time", hint)
+    before = told("CK302")["CK302"]
+    assert (before[0], [path for path, _, _ in before]) == (lacks, [third, third, fourth, fourth])
+    tell(root, "digested", "v0003", data=(Dataset.from_dict(lineage()["data"][0]),))
+    settle(root)
+    assert told("CK302")["CK302"] == before[1:]
+    assert told("CK9") == {}
+    assert [finding.message for finding in check("runs/penguins/v0003", select=["CK302"]).findings] == [before[1][1]]

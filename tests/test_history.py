@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lineages import lineage
 
 from ckptkit import history
 from ckptkit.history import State
-from ckptkit.record import EVENT, Event, Metric, SealedFile
+from ckptkit.record import EVENT, Dataset, Event, Metric, SealedFile
 
 ONE, TWO, THREE = (f"sha256:{letter * 64}" for letter in "123")
 
@@ -56,6 +57,7 @@ def test_nothing_has_come_to_nothing() -> None:
         stages={},
         texts={},
         evaluations={},
+        digested={},
         pruned={},
         heads={},
         last=0,
@@ -222,6 +224,32 @@ def test_what_was_measured_later_is_in_the_order_of_time() -> None:
     }
 
 
+def hashed(*names: str, digest: str | None = ONE) -> tuple[Dataset, ...]:
+    """Datasets as an event has them whose content was hashed."""
+    usual = lineage()["data"][0] | {"digest": digest}
+    return tuple(Dataset.from_dict(usual | {"name": name}) for name in names)
+
+
+def test_of_a_dataset_that_was_hashed_later_the_last_event_counts() -> None:
+    said = [
+        event(4, "digested", data=hashed("train")),
+        event(1, "digested", data=hashed("train", digest=TWO)),
+        event(2, "digested", data=hashed("val")),
+        event(3, "digested", "v0002", TWO, data=hashed("train")),
+        event(5, "digested", data=hashed("train", digest=None)),
+        event(6, "digested"),
+    ]
+    digested = history.state(said).digested
+    assert {version: {name: each.id for name, each in known.items()} for version, known in digested.items()} == {
+        "v0001": {"train": "e4", "val": "e2"},
+        "v0002": {"train": "e3"},
+    }
+    assert {name: each.id for name, each in history.state(said, said[3].time).digested["v0001"].items()} == {
+        "train": "e1",
+        "val": "e2",
+    }
+
+
 def test_what_was_pruned_adds_up() -> None:
     said = [saved(1), event(2, "pruned", files=files("a", "b")), event(3, "pruned", files=files("b", "c"))]
     assert history.state(said).pruned == {"v0001": {"a", "b", "c"}}
@@ -237,7 +265,8 @@ def renumbering() -> list[Event]:
         event(5, "described", text="good"),
         event(6, "evaluated"),
         event(7, "pruned", files=(SealedFile(path="w", bytes=1, sha256="a" * 64),)),
-        event(8, "renumbered", "v0007", was="v0001"),
+        event(8, "digested", data=hashed("train")),
+        event(9, "renumbered", "v0007", was="v0001"),
     ]
 
 
@@ -250,11 +279,12 @@ def test_all_that_was_said_of_a_version_goes_with_its_number() -> None:
         {"v0007": "good"},
     )
     assert (list(state.evaluations), list(state.pruned), state.last) == (["v0007"], ["v0007"], 7)
+    assert list(state.digested) == ["v0007"]
     assert history.renumbered(renumbering()) == {ONE: "v0007"}
 
 
 def test_a_version_may_be_renumbered_more_than_once() -> None:
-    said = [*renumbering(), event(9, "renumbered", "v0009", was="v0007")]
+    said = [*renumbering(), event(10, "renumbered", "v0009", was="v0007")]
     state = history.state(said[::-1])
     assert (state.aliases["champion"], state.last) == ("v0009", 9)
     assert "v0007" not in state.saved
@@ -341,7 +371,9 @@ def histories(draw: Callable[..., Any]) -> list[Event]:
     made: list[Event] = []
     for number in range(draw(st.integers(0, 14))):
         kind = draw(
-            st.sampled_from(["saved", "deleted", "alias", "stage", "described", "pruned", "evaluated", "renumbered"])
+            st.sampled_from(
+                ["saved", "deleted", "alias", "stage", "described", "pruned", "evaluated", "digested", "renumbered"]
+            )
         )
         version, digest = draw(st.sampled_from(VERSIONS[: 4 if kind in {"alias", "described"} else 3]))
         facts: dict[str, Any] = {
@@ -349,6 +381,7 @@ def histories(draw: Callable[..., Any]) -> list[Event]:
             "stage": {"stage": draw(st.sampled_from(["none", "staging", "production"]))},
             "described": {"text": draw(st.sampled_from([None, "one", "two"]))},
             "pruned": {"files": (SealedFile(path=f"f{number}", bytes=1, sha256="a" * 64),)},
+            "digested": {"data": hashed(draw(st.sampled_from(["train", "val"])))},
             "renumbered": {"was": version, "version": draw(st.sampled_from(["v0005", "v0006"]))},
         }.get(kind, {})
         one = replace(event(draw(st.integers(0, 9)), kind, version, digest, id=f"e{number:02d}"), **facts)

@@ -1,17 +1,21 @@
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lineages import lineage
 from registries import publish
 
 from ckptkit.capture.metrics import read
 from ckptkit.checkpoint import Unreadable
 from ckptkit.documents import dump_json
 from ckptkit.errors import CkptkitError, NotFoundError
-from ckptkit.record import Event, Lineage
+from ckptkit.record import Dataset, Event, Lineage
 from ckptkit.references import find
 from ckptkit.registry import new_event, read_model
+from ckptkit.report.screen import screen, shown_document
 from ckptkit.verbs.describe import describe
 from ckptkit.verbs.prune import prune
 from ckptkit.verbs.show import show
@@ -187,3 +191,31 @@ def test_pruned_files_are_told_until_they_are_back(root: Path, version: Path) ->
     assert show("penguins/2", root=root).pruned == ()
     (version.parent / "v0001" / "model.safetensors").write_bytes(data)
     assert show("penguins/1", root=root).pruned == ()
+
+
+def test_a_digest_that_was_added_later(root: Path) -> None:
+    known = lineage()["data"][0]
+    why = {"data.penguins.digest": "there was no time", "data.val.digest": "no time for this"}
+    data = [known | {"digest": None}, known | {"name": "val", "digest": None}]
+    version = publish(root, data=data, unknown=why)
+
+    def tell(**facts: Any) -> Event:
+        facts |= {"digest": version.digest, "data": (Dataset.from_dict(known),)}
+        event = new_event("digested", "penguins", "v0003", **facts)
+        (root / "penguins" / "history" / f"{event.id}.json").write_bytes(dump_json(event.to_dict()))
+        return event
+
+    def text() -> str:
+        return screen(show("penguins/3", root=root), now=datetime.now(UTC), width=200, colour=False)
+
+    assert "data.penguins.digest: there was no time" in text()
+    event = tell()
+    for ref in ("penguins/3", str(version.path)):
+        assert dict(show(ref, root=root).digested) == {"penguins": event}
+    assert f"sha256:b2b2b2b2…  1 file, 15 kB · unchanged while it ran · hashed later, on {event.time[:10]}" in text()
+    assert "val  data/penguins.csv  no digest  1 file, 15 kB" in text()
+    assert "there was no time" not in text()
+    assert "data.val.digest: no time for this" in text()
+    assert shown_document(show("penguins/3", root=root))["digested"] == {"penguins": event.to_dict()}
+    tell(unknown={"data.penguins.digest": "is of what was written after the save: a"})
+    assert "data.penguins.digest: is of what was written after the save: a" in text()

@@ -12,6 +12,7 @@ from typing import Any
 from ckptkit import redact
 
 _USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
+_ANY = "https://example.org/?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,5 +37,7 @@ class Fetched:
 
 
 def shown(url: str, project: Path | None = None) -> str:
-    """A URL without user info, without a query that holds a secret, and without fragment."""
-    return redact.text(_USER_INFO.sub("", url).partition("#")[0], project=project)
+    """A URL without user info, without what in its query is secret, and without fragment."""
+    address, _, query = _USER_INFO.sub("", url).partition("#")[0].partition("?")
+    kept = [each for each in query.split("&") if each and redact.text(f"{_ANY}{each}") == f"{_ANY}{each}"]
+    return redact.text("?".join([address, *(["&".join(kept)] if kept else [])]), project=project)

@@ -1,6 +1,6 @@
 """The bridge to databases: the rows of one query, through SQLAlchemy, in a transaction that changes nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,17 +79,20 @@ def _engine(address: str) -> "tuple[URL, Engine]":
         raise CkptkitError("SQLAlchemy is not installed", "pip install 'ckptkit-lineage[sql]'") from None
     try:
         url = sqlalchemy.make_url(address)
-        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     except (ArgumentError, ValueError):  # ValueError: a port that is no number
         words = "the database's address cannot be read"
         raise CkptkitError(words, "write dialect+driver://host/name, or sqlite:///file.db") from None
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():  # it would be made
+        raise CkptkitError(
+            f"there is no SQLite file {url.database or 'of no name'}", "write sqlite:///data.db, or sqlite:////data.db"
+        )
+    try:
+        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     except NoSuchModuleError:
         raise CkptkitError(f"SQLAlchemy knows no database {url.drivername}", "install its dialect") from None
     except ImportError as error:
         package = "psycopg[binary]" if error.name == "psycopg" else error.name
         raise CkptkitError(f"the driver {error.name} is not installed", f"pip install '{package}'") from None
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():  # it would be made
-        raise CkptkitError(f"there is no SQLite file {url.database}", "write sqlite:///data.db, or sqlite:////data.db")
     return url, engine
 
 
@@ -116,8 +119,7 @@ def _batches(result: "CursorResult[Any]") -> Iterator[Sequence[Sequence[Any]]]:
 
 def _database_types(result: "CursorResult[Any]") -> list[str | None]:
     """What the database calls the types of the columns, where its driver tells."""
-    columns = result.cursor.description if result.cursor is not None else ()
-    return [getattr(column, "type_display", None) for column in columns or ()]
+    return [getattr(column, "type_display", None) for column in result.cursor.description or ()]
 
 
 def _place(url: "URL", project: Path) -> str:

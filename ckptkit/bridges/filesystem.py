@@ -48,14 +48,15 @@ def fetch(url: str, content: Path, *, project: Path, expect: hashing.Progress, p
         raise CkptkitError(f"{name} {error.message}", error.hint) from error
     except ImportError as error:  # it names what to install
         raise CkptkitError(f"{name} cannot be read: {error}", "install the package of that file system") from error
+    except FileNotFoundError as error:
+        raise CkptkitError(f"{name} is not there", "check the URL") from error
     except Exception as error:  # a file system's own
-        raise CkptkitError(
-            f"{name} cannot be read: {_why(error, url)}", "check the URL, and who may read it"
-        ) from error
+        hint = "check the URL, and who may read it; a database is asked with --query"
+        raise CkptkitError(f"{name} cannot be read: {_why(error, url)}", hint) from error
     if _states(before) != _states(after) or not _is_whole(before, content):
         raise CkptkitError(f"{name} changed while it was fetched", "wait until nothing writes to it")
     protocol = system.protocol if isinstance(system.protocol, str) else system.protocol[0]
-    told = {"url": f"file://{redact.path(Path(path), project)[0]}" if protocol == "file" else name}
+    told = {"url": f"file:{redact.path(Path(path), project)[0]}" if protocol == "file" else name}
     told |= {"protocol": protocol, **({"file": redact.values(_telling(before[""]))} if "" in before else {})}
     return Fetched(source={"fsspec": told}, is_copy=True)
 

@@ -1,50 +1,26 @@
-"""The bridge to the web: what an http(s) URL gives, resumed where a connection broke, never of two states at once."""  # noqa: A005 - the name of what it speaks
+"""The bridge to the web: what an http(s) URL gives, resumed where a connection broke, never of two states at once."""
 
-import base64
 import contextlib
-import http
 import re
-import string
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
-from ckptkit import __version__, disk, documents, hashing, redact
+from ckptkit import disk, documents, hashing
 from ckptkit.bridges import Fetched, shown
+from ckptkit.bridges.answer import Answer, ask, refusal, telling
 from ckptkit.errors import CkptkitError, FormatError
-
-if TYPE_CHECKING:
-    from urllib.request import OpenerDirector
 
 _PATIENCE = 60.0  # seconds without a byte after which a connection counts as broken
 _PAUSE = 1.0  # seconds before the second try without progress; twice as many before each further one
 _TRIES = 5  # broken connections in a row without progress
-_REDIRECTS = 10
 _BLOCK = 1 << 18
 
-_MOVED = frozenset([301, 302, 303, 307, 308])
 _OK, _PARTIAL, _NO_SUCH_RANGE = 200, 206, 416
-_SCHEMES = ("http", "https")
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
-_TELLING = (  # headers that tell which content it is; none of the others is recorded
-    *("Content-Type", "Content-Encoding", "Content-Disposition", "Content-MD5", "Date", "Digest", "ETag"),
-    *("Last-Modified", "Repr-Digest", "X-Amz-Version-Id", "X-Goog-Generation", "X-Goog-Hash", "X-Linked-ETag"),
-    "X-Repo-Commit",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    """What a server says in the end, at which URL, and the redirects that led there."""
-
-    response: HTTPResponse
-    url: str
-    redirects: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +58,9 @@ def fetch(url: str, content: Path, *, expect: hashing.Progress, progress: hashin
             failures = 0 if reached > furthest else failures + 1
             furthest = max(reached, furthest)
             if not transfer.began or failures == _TRIES:
-                hint = "say the same again: it goes on where it stopped" if is_resumable(content) else "try again later"
+                hint = "say the same again" + (
+                    ", and it goes on where it stopped" if is_resumable(content) else " later"
+                )
                 raise CkptkitError(f"{shown(url)}: {_why(error)}", hint) from error
             time.sleep(_PAUSE * (2**failures - 1))
 
@@ -106,7 +84,7 @@ class _Transfer:
         self._expected = self._done = self._resumed = 0
         self._warnings: list[str] = []
 
-    def attempt(self) -> _Answer | None:
+    def attempt(self) -> Answer | None:
         """Ask once; the answer when the file is whole, None when what was there is of no use and was removed.
 
         Raises:
@@ -116,26 +94,23 @@ class _Transfer:
         size = self.size() if known else 0
         # The last byte is asked for again: an empty range is refused in words that differ between servers.
         offset = min(size, known.length - 1) if known and known.length else size
-        answer = _ask(self._url, {"Range": f"bytes={offset}-", "If-Range": known.validator} if known and offset else {})
+        asked = {"Range": f"bytes={offset}-", "If-Range": known.validator} if known and offset else {}
+        answer = ask(self._url, asked, seconds=_PATIENCE)
         with answer.response as response:
             self.began = True
-            if known and offset and response.status == _PARTIAL and _continues(response, known, offset):
+            if known and asked and response.status == _PARTIAL and _continues(response, known, offset):
                 self._resumed += 1
                 self._receive(response, offset, known.length)
                 return answer
-            if offset:
-                self._warn_of_new_start(response, known)
-            if offset and response.status in {_PARTIAL, _NO_SUCH_RANGE}:
-                self._remove()
-                return None
+            if response.status != _OK and not (asked and response.status in {_PARTIAL, _NO_SUCH_RANGE}):
+                raise CkptkitError(f"{shown(self._url)}: {refusal(response)}", "check the URL, and who may read it")
+            self._begin_anew(response, known)
             if response.status != _OK:
-                raise CkptkitError(f"{shown(self._url)}: {_refusal(response)}", "check the URL, and who may read it")
-            self._remove()
-            self._note(response)
+                return None
             self._receive(response, 0, response.length)
-        return answer
+            return answer
 
-    def facts(self, answer: _Answer) -> Fetched:
+    def facts(self, answer: Answer) -> Fetched:
         """What is known of the content, now that it is whole."""
         headers = answer.response.headers
         doubts = {}
@@ -148,10 +123,10 @@ class _Transfer:
             "url": shown(self._url),
             "final_url": shown(answer.url),
             "redirects": list(answer.redirects),
-            "headers": _telling(headers),
+            "headers": telling(headers),
             "resumed": self._resumed,
         }
-        warnings = (*self._warnings, *doubts.values())
+        warnings = tuple(dict.fromkeys([*self._warnings, *doubts.values()]))
         return Fetched(source={"http": told}, is_copy=True, doubts=doubts, warnings=warnings)
 
     def size(self) -> int:
@@ -163,109 +138,48 @@ class _Transfer:
             return _State(**documents.load_json(disk.read_regular(_state_file(self._content))))
         return None
 
-    def _note(self, response: HTTPResponse) -> None:
+    def _begin_anew(self, response: HTTPResponse, known: _State | None) -> None:
+        """Drop what came so far, the content first: a state without one is harmless; note what comes now."""
+        if self.size():
+            headers = response.headers
+            same = known is None or known.validator in {headers["ETag"], headers["Last-Modified"]}
+            why = "the server does not resume" if same else "the content changed at the source"
+            self._warnings.append(f"{why}: fetched anew from the start")
         validator = _validator(response.headers)
-        if validator is not None:
-            state = {"validator": validator, "length": response.length}
-            disk.write_new(_state_file(self._content), documents.dump_json(state))
-
-    def _remove(self) -> None:
-        """The content first: a state without one is harmless."""
-        self._content.unlink(missing_ok=True)
-        _state_file(self._content).unlink(missing_ok=True)
-
-    def _warn_of_new_start(self, response: HTTPResponse, known: _State | None) -> None:
-        same = known is not None and known.validator in {response.headers["ETag"], response.headers["Last-Modified"]}
-        why = "the server does not resume" if same else "the content changed at the source"
-        self._warnings.append(f"{why}: fetched anew from the start")
+        with _writing(self._content):
+            self._content.unlink(missing_ok=True)
+            _state_file(self._content).unlink(missing_ok=True)
+            if response.status == _OK and validator is not None:
+                state = {"validator": validator, "length": response.length}
+                disk.write_new(_state_file(self._content), documents.dump_json(state))
 
     def _receive(self, response: HTTPResponse, offset: int, length: int | None) -> None:
         self._expect((length or 0) - self._expected)
         self._progress(offset - self._done)
         self._expected, self._done = length or 0, offset
-        try:
+        with _writing(self._content):
             file = self._content.open("r+b" if offset else "wb", buffering=0)
-        except OSError as error:
-            raise _unwritable(self._content, error) from error
         with file:
             file.seek(offset)
             file.truncate()
             while block := response.read1(_BLOCK):
-                try:
-                    view = memoryview(block)
+                view = memoryview(block)
+                with _writing(self._content):
                     while view:
                         view = view[file.write(view) :]
-                except OSError as error:
-                    raise _unwritable(self._content, error) from error
                 self._progress(len(block))
                 self._done += len(block)
         if length is not None and self._done != length:
             raise ConnectionError
 
 
-def _unwritable(content: Path, error: OSError) -> CkptkitError:
-    return CkptkitError(f"{content} cannot be written: {disk.reason(error)}", disk.advice(error))
-
-
-def _ask(url: str, headers: Mapping[str, str]) -> _Answer:
-    """Follow redirects to an answer that is none."""
-    from urllib.request import Request
-
-    opener, first = _opener(), _split(url)
-    here, redirects = first, list[Mapping[str, Any]]()
-    while True:
-        plain = here._replace(netloc=here.netloc.rpartition("@")[2], fragment="")
-        request = Request(urlunsplit(plain), headers={"User-Agent": f"ckptkit/{__version__}", **headers})  # noqa: S310 - _split knows the scheme
-        request.add_header("Accept-Encoding", "identity")
-        if first.username is not None and _origin(here) == _origin(first):
-            request.add_unredirected_header("Authorization", _basic(first))
-        response: HTTPResponse = opener.open(request, timeout=_PATIENCE)
-        target = response.headers["Location"]
-        if response.status not in _MOVED or target is None:
-            return _Answer(response=response, url=urlunsplit(plain), redirects=tuple(redirects))
-        response.close()
-        there = _split(urljoin(urlunsplit(plain), quote(target, safe=string.punctuation, encoding="iso-8859-1")))
-        if here.scheme == "https" and there.scheme == "http":
-            raise CkptkitError(f"{shown(url)} redirects from https to http", "ask for a URL that stays with https")
-        if len(redirects) == _REDIRECTS:
-            raise CkptkitError(f"{shown(url)} redirects more than {_REDIRECTS} times", "give the URL where it ends")
-        step = {"status": response.status, "url": shown(urlunsplit(there)), "headers": _telling(response.headers)}
-        redirects.append(step)
-        here = there
-
-
-def _opener() -> "OpenerDirector":
-    """What speaks http and https alone, over the proxies that the environment names."""
-    from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler
-
-    opener = OpenerDirector()
-    for handler in (ProxyHandler(), HTTPHandler(), HTTPSHandler()):
-        opener.add_handler(handler)
-    return opener
-
-
-def _split(url: str) -> SplitResult:
+@contextlib.contextmanager
+def _writing(content: Path) -> Iterator[None]:
+    """Tell errors of the disk from those of the network, which are tried again."""
     try:
-        parts = urlsplit(url)
-        _ = parts.port  # ValueError: no number
-    except ValueError:
-        raise CkptkitError("the URL cannot be read", "a / or @ in a password is written %2F or %40") from None
-    if parts.scheme not in _SCHEMES:
-        raise CkptkitError(f"{parts.scheme}:// is not fetched over http", "give or ask for an http(s) URL")
-    if not parts.hostname:
-        raise CkptkitError("the URL names no host", "write https://host/path")
-    path, query = (quote(part, safe=string.punctuation) for part in (parts.path, parts.query))
-    return parts._replace(path=path or "/", query=query)
-
-
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    return parts.scheme, parts.hostname, parts.port
-
-
-def _basic(parts: SplitResult) -> str:
-    """RFC 7617."""
-    pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+        yield
+    except OSError as error:
+        raise CkptkitError(f"{content} cannot be written: {disk.reason(error)}", disk.advice(error)) from error
 
 
 def _continues(response: HTTPResponse, known: _State, offset: int) -> bool:
@@ -279,7 +193,7 @@ def _continues(response: HTTPResponse, known: _State, offset: int) -> bool:
     return said in {None, known.validator}
 
 
-def _validator(headers: Mapping[str, str]) -> str | None:
+def _validator(headers: HTTPMessage) -> str | None:
     """What If-Range may compare: a strong ETag, or a date that is one (RFC 9110, 8.8.2.2 and 13.1.5)."""
     etag, modified = headers.get("ETag", ""), headers.get("Last-Modified")
     if etag.startswith('"'):
@@ -288,18 +202,6 @@ def _validator(headers: Mapping[str, str]) -> str | None:
         if modified and parsedate_to_datetime(modified) < parsedate_to_datetime(headers["Date"]):
             return modified
     return None
-
-
-def _telling(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: redact.text(value) for name in _TELLING if (value := headers.get(name)) is not None}
-
-
-def _refusal(response: HTTPResponse) -> str:
-    """In our words: what a server calls its answer may be anything."""
-    try:
-        return f"the server says {response.status} {http.HTTPStatus(response.status).phrase}"
-    except ValueError:
-        return f"the server says {response.status}"
 
 
 def _why(error: OSError | HTTPException) -> str:

@@ -1,5 +1,6 @@
 """A query as text: whether it is one statement that only reads, and whether it says in which order. Pure."""
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -8,7 +9,8 @@ from ckptkit.errors import CkptkitError
 _TOKEN = re.compile(
     r"""
       (?P<gap> \s+ | --[^\n]* | /\*(?:[^*]|\*(?!/))*\*/ )
-    | (?P<quoted> \b[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ )
+    | (?P<quoted> \b[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*`
+        | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ )
     | (?P<word> [^\W\d][\w$]* )
     | (?P<mark> . )
     """,
@@ -71,5 +73,5 @@ def _tokens(text: str) -> list[tuple[str, int, int]]:
 
 def _is_ordered(words: list[str]) -> bool:
     """Whether ORDER BY stands there, and no function that gives another order each time after it."""
-    places = [place for place, pair in enumerate(zip(words, words[1:], strict=False)) if pair == ("ORDER", "BY")]
+    places = [place for place, pair in enumerate(itertools.pairwise(words)) if pair == ("ORDER", "BY")]
     return bool(places) and _SHUFFLING.isdisjoint(words[places[-1] :])

@@ -5,7 +5,7 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -24,11 +24,6 @@ BATCH = 32_768
 Rows = Iterable[Sequence[Sequence[Any]]]
 """Batches of rows; all but the last have ``BATCH`` of them."""
 
-_KINDS: dict[type, str] = {
-    **{bool: "boolean", int: "integer", float: "number", Decimal: "decimal", str: "text", uuid.UUID: "uuid"},
-    **{bytes: "bytes", bytearray: "bytes", memoryview: "bytes", dict: "json", list: "json"},
-    **{dt.datetime: "timestamp", dt.date: "date", dt.time: "time", dt.timedelta: "interval"},
-}
 _ZONED = (dt.datetime, dt.time)
 _CSV = {
     "format": "csv",
@@ -78,7 +73,7 @@ def _write_csv(path: Path, names: Sequence[str], batches: Rows, progress: hashin
         for batch in batches:
             columns = list(zip(*batch, strict=True))
             for name, column, known in zip(names, columns, kinds, strict=True):
-                known |= _kinds(name, column)
+                known.update(_kinds(name, column))
             if len(names) == 1 and None in columns[0]:
                 words = f"the column {names[0]!r} holds NULL: alone in a CSV it is an empty line, which readers skip"
                 raise CkptkitError(words, "write .parquet, or select a second column")
@@ -99,16 +94,15 @@ def _kinds(name: str, column: Sequence[Any]) -> set[str]:
         if each not in _KINDS:
             words = f"the column {name!r} holds {each.__name__}, which is neither text, number, time nor bytes"
             raise CkptkitError(words, f"write CAST({name} AS TEXT) in the query")
+        kind, zones = _KINDS[each].name, {False}
         if each in _ZONED:
-            zoned = {value.tzinfo is not None for value in column if type(value) is each}
-            found |= {f"{_KINDS[each]} with zone" if zone else _KINDS[each] for zone in zoned}
-        else:
-            found.add(_KINDS[each])
+            zones = {value.tzinfo is not None for value in column if type(value) is each}
+        found |= {f"{kind} with zone" if zone else kind for zone in zones}
     return found
 
 
 def _field(value: Any) -> str:  # noqa: ANN401 - whatever a database holds
-    return "" if value is None else _TEXTS[type(value)](value)
+    return "" if value is None else _KINDS[type(value)].text(value)
 
 
 def _quoted(text: str) -> str:
@@ -128,13 +122,47 @@ def _timestamp(value: dt.datetime) -> str:
 
 
 _SPECIAL = re.compile('[",\r\n]')
-_TEXTS: dict[type, Callable[[Any], str]] = {
-    **{bool: lambda value: str(value).lower(), int: str, float: _number, Decimal: lambda value: format(value, "f")},
-    **{str: _quoted, uuid.UUID: str, bytes: bytes.hex, bytearray: bytearray.hex, memoryview: memoryview.hex},
-    **{dict: lambda value: _quoted(_json(value)), list: lambda value: _quoted(_json(value))},
-    **{dt.datetime: _timestamp, dt.date: dt.date.isoformat, dt.time: dt.time.isoformat},
-    dt.timedelta: lambda value: _number(value.total_seconds()),
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What values of a Python type are, and how one is written as text."""
+
+    name: str
+    text: Callable[[Any], str]
+
+
+_KINDS: dict[type, _Kind] = {
+    bool: _Kind("boolean", lambda value: str(value).lower()),
+    int: _Kind("integer", str),
+    float: _Kind("number", _number),
+    Decimal: _Kind("decimal", lambda value: format(value, "f")),
+    str: _Kind("text", _quoted),
+    uuid.UUID: _Kind("uuid", str),
+    bytes: _Kind("bytes", bytes.hex),
+    memoryview: _Kind("bytes", memoryview.hex),
+    dict: _Kind("json", lambda value: _quoted(_json(value))),
+    list: _Kind("json", lambda value: _quoted(_json(value))),
+    dt.datetime: _Kind("timestamp", _timestamp),
+    dt.date: _Kind("date", dt.date.isoformat),
+    dt.time: _Kind("time", dt.time.isoformat),
+    dt.timedelta: _Kind("interval", lambda value: _number(value.total_seconds())),
 }
+_ARROW = {
+    "null": "null",
+    "boolean": "bool",
+    "integer": "int64",
+    "number": "double",
+    "text": "string",
+    "uuid": "string",
+    "json": "string",
+    "bytes": "binary",
+    "timestamp": "timestamp[us]",
+    "date": "date32",
+    "time": "time64[us]",
+    "interval": "duration[us]",
+}
+_PLAIN: dict[str, Callable[[Any], object]] = {"uuid": str, "json": _json, "bytes": bytes}
 
 
 def _write_parquet(path: Path, names: Sequence[str], batches: Rows, progress: hashing.Progress) -> Written:
@@ -184,23 +212,18 @@ def _array(name: str, column: Sequence[Any], known: set[str]) -> "pa.Array":
     import pyarrow as pa
 
     kinds = _kinds(name, column)
-    known |= kinds
+    known.update(kinds)
     if len(known) > 1 and known != {"integer", "number"}:
         words = f"the column {name!r} holds {' and '.join(sorted(known))}: a column of Parquet is of one type"
         raise CkptkitError(words, f"write CAST({name} AS …) in the query, or to .csv")
     kind = "number" if len(kinds) > 1 else next(iter(kinds), "null")
-    plain = {"uuid": str, "json": _json, "bytes": bytes}.get(kind)
-    if plain is not None:
-        column = [None if value is None else plain(value) for value in column]
-    types = {
-        **{"null": pa.null(), "boolean": pa.bool_(), "integer": pa.int64(), "number": pa.float64()},
-        **{"text": pa.string(), "uuid": pa.string(), "json": pa.string(), "bytes": pa.binary()},
-        **{"timestamp": pa.timestamp("us"), "timestamp with zone": pa.timestamp("us", "UTC")},
-        **{"date": pa.date32(), "time": pa.time64("us"), "interval": pa.duration("us")},
-        "decimal": None,  # precision and scale as the values need them
-    }
+    if kind in _PLAIN:
+        column = [None if value is None else _PLAIN[kind](value) for value in column]
     try:
-        return pa.array(column, type=types[kind])
+        if kind == "decimal":  # its precision and scale are what the values need
+            return pa.array(column)
+        zoned = kind == "timestamp with zone"
+        return pa.array(column, type=pa.timestamp("us", "UTC") if zoned else pa.type_for_alias(_ARROW[kind]))
     except (KeyError, OverflowError, pa.ArrowException):
         words = f"the column {name!r} holds a {kind} that Parquet has no type for"
         raise CkptkitError(words, f"write CAST({name} AS TEXT) in the query, or to .csv") from None

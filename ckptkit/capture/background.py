@@ -10,17 +10,20 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ckptkit import hash_cache, hashing
 from ckptkit.capture import command
 from ckptkit.errors import CkptkitError
 
+if TYPE_CHECKING:
+    import subprocess
+
 _SETTLING = 2.5
 """Seconds before it begins: the cache does not trust files that were written a moment before they were hashed."""
 
-_POLL = 0.05
-"""Seconds between two looks whether it has ended."""
+_PATIENCE = 3.0
+"""Seconds that it gets to write the cache, once it is to end; longer than the cache waits for others that write."""
 
 _HOME = os.fspath(Path(__file__).parent.parent.parent)
 
@@ -39,6 +42,7 @@ class Hasher:
             OSError: the system allows no further process.
         """
         import subprocess
+        import weakref
 
         words = f"import sys; sys.path.insert(0, {_HOME!r}); from {__name__} import main; main()"
         process = subprocess.Popen(
@@ -46,40 +50,47 @@ class Hasher:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the training
         )
+        self._end = weakref.finalize(self, _end, process, os.getpid())
         if process.stdin is not None:
             with contextlib.suppress(BrokenPipeError), process.stdin as given:
-                given.write(json.dumps([os.fspath(path) for path in paths]).encode())
-        self._owner = os.getpid()
-        self._process: Any = process
+                given.write(json.dumps([os.getpid(), *map(os.fspath, paths)]).encode())
 
-    def wait(self, progress: hashing.Progress | None) -> None:
-        """Wait until it has ended: what it has read need not be read again.
+    def end(self) -> None:
+        """Let it write what it knows to the cache and end.
 
-        Args:
-            progress: called with 0 now and then; what it raises ends the waiting, and the process.
+        It is not waited for: at the lowest priority it may take for ever on a machine that others use, where the
+        process that saves is quick. A file that it was in the middle of is read anew.
         """
-        if self._process is None or self._owner != os.getpid():  # a forked child is not its parent
-            return
-        process, self._process = self._process, None
-        try:
-            while process.poll() is None:
-                if progress is not None:
-                    progress(0)
-                time.sleep(_POLL)
-        finally:
-            process.kill()
-            process.wait()
+        self._end()
+
+
+def _end(process: "subprocess.Popen[bytes]", owner: int) -> None:
+    import subprocess
+
+    if os.getpid() != owner:
+        process.returncode = 0  # not a forked child's, which would warn that it still runs
+        return
+    process.terminate()
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it waits for a disk that does not answer
+            process.wait(_PATIENCE)
 
 
 def main() -> None:
-    """Hash the paths that stand, as JSON, on standard input; ends with its parent."""
+    """Hash the paths that stand, as JSON after the id of the parent, on standard input; ends with its parent."""
+    import signal
     import threading
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training, which may save and end, or go on
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an exception, so that the cache is written
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # whatever the training blocks
+    parent, *paths = json.load(sys.stdin)
+    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     _yield_to_others()
-    paths = json.load(sys.stdin)
     time.sleep(_SETTLING)
     with hash_cache.Cache.open() as cache:
         for path in map(Path, paths):
@@ -90,13 +101,12 @@ def main() -> None:
                     hashing.file_sha256(path, cache=cache)
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: int) -> None:
     import signal
 
-    parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(1)
-    os.kill(os.getpid(), signal.SIGINT)  # so that the cache is written
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _yield_to_others() -> None:

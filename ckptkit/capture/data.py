@@ -6,18 +6,18 @@ Files and folders have the digests that ``sha256sum`` gives; those of objects ar
 import os
 import re
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from ckptkit import disk, hashing, redact
+from ckptkit import disk, hashing, redact, scanning
 from ckptkit.capture import huggingface, memory, pointers, ready, watch
 from ckptkit.capture.pointers import Pointer
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.hash_cache import Cache
 from ckptkit.hashing import OutOfTimeError
-from ckptkit.manifest import Hashed, Listing, Manifest
+from ckptkit.manifest import Hashed, Listing, Manifest, listed_row
 from ckptkit.record import DECLARED, Dataset, Observed
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -27,7 +27,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 class Observation:
     """A dataset as the record has it, without its steps and what changed.
 
-    ``path`` is where it lies, ``content`` the files of a folder, or their sizes alone where it was not hashed,
+    ``path`` is where it lies, ``content`` the files of a folder, or names and sizes alone of what was not hashed,
     ``pointer`` what the systems say that track it.
     """
 
@@ -47,8 +47,8 @@ class Look:
         unknown: takes the reason for each fact that could not be had.
         cache: digests of unchanged files.
         progress: called with the number of bytes hashed since the last call; see ``hashing.until``.
-        ready: manifests that stand in for hashing, by the name of the dataset.
-        deep: hold the bytes against these manifests.
+        ready: a manifest that stands in for hashing, and fits what is there.
+        deep: hold the bytes against it.
     """
 
     project: Path
@@ -56,7 +56,7 @@ class Look:
     unknown: dict[str, str]
     cache: Cache | None = None
     progress: hashing.Progress | None = None
-    ready: Mapping[str, str | os.PathLike[str]] = field(default_factory=dict)
+    ready: Manifest | None = None
     deep: bool = False
 
 
@@ -77,7 +77,7 @@ def observe(name: str, value: object, look: Look) -> Observation:
 
     Raises:
         CkptkitError: a path that is not there, cannot be read, holds no file, or changes while it is hashed; or its
-            ready manifest does not fit it.
+            bytes are not those of its ready manifest.
     """
     blank = _blank(name, look.observed)
     path = place(value)
@@ -86,8 +86,6 @@ def observe(name: str, value: object, look: Look) -> Observation:
         return Observation(dataset=replace(blank, source={"url": redact.text(value)}))
     if path is None:
         return Observation(dataset=_in_memory(blank, value, look.unknown))
-    if not os.fspath(value):  # type: ignore[call-overload]  # it is a path
-        raise CkptkitError(f"the dataset {name} has an empty path", "name a file or folder, such as data/train.csv")
     recorded, outside = redact.path(path, look.project)
     return _on_disk(replace(blank, path=recorded, outside=outside), path, look)
 
@@ -113,11 +111,14 @@ def _on_disk(blank: Dataset, path: Path, look: Look) -> Observation:
     pointer = pointers.find(path, look.project)
     if pointer is not None and pointer.absent:
         return _absent(blank, path, pointer, look)
-    folder = _is_folder(blank.name, path)
+    folder = is_folder(blank.name, path)
     try:
         found = _hashed(blank, path, look, folder=folder)
     except OutOfTimeError as error:
-        return _unhashed(blank, path, pointer, look, error.message, folder=folder)
+        known = _known(blank, path, look.cache, folder=folder)
+        if known is None:
+            return _unhashed(blank, path, pointer, look, error.message, folder=folder)
+        found = known
     if pointer is not None:
         whole = found.content if isinstance(found.content, Manifest) else _one(path, found.dataset)
         pointer = pointers.agree(pointer, path, whole, look.cache, look.progress)
@@ -148,21 +149,26 @@ def _absent(blank: Dataset, path: Path, pointer: Pointer, look: Look) -> Observa
 
 
 def _hashed(blank: Dataset, path: Path, look: Look, *, folder: bool) -> Observation:
-    manifest = look.ready.get(blank.name)
-    if manifest is not None:
-        content = ready.take(manifest, path, watch.note(path))
-        if look.deep:
-            ready.verify(content, path, cache=look.cache, progress=look.progress)
-        else:
-            blank = replace(blank, observed=DECLARED)
+    content = look.ready
+    if content is not None and look.deep:
+        ready.verify(content, path, progress=look.progress)
+    elif content is not None:
+        blank = replace(blank, observed=DECLARED)
     elif folder:
         content = hashing.tree(path, cache=look.cache, progress=look.progress)
     else:
-        digest, size = _file(blank.name, path, look.cache, look.progress)
-        return Observation(dataset=replace(blank, kind="file", digest=digest, files=1, bytes=size), path=path)
-    if not folder:
-        digest = f"sha256:{next(iter(content)).sha256}"
-        return Observation(dataset=replace(blank, kind="file", digest=digest, files=1, bytes=content.bytes), path=path)
+        return _one_file(blank, path, *_file(blank.name, path, look.cache, look.progress))
+    if folder:
+        return _tree(blank, path, content)
+    return _one_file(blank, path, next(iter(content)).sha256, content.bytes)
+
+
+def _one_file(blank: Dataset, path: Path, sha256: str, size: int) -> Observation:
+    dataset = replace(blank, kind="file", digest=f"sha256:{sha256}", files=1, bytes=size)
+    return Observation(dataset=dataset, path=path)
+
+
+def _tree(blank: Dataset, path: Path, content: Manifest) -> Observation:
     dataset = replace(
         blank,
         kind="directory",
@@ -172,6 +178,23 @@ def _hashed(blank: Dataset, path: Path, look: Look, *, folder: bool) -> Observat
         manifest=f"data/{blank.name}.sha256",
     )
     return Observation(dataset=dataset, path=path, content=content)
+
+
+def _known(blank: Dataset, path: Path, cache: Cache | None, *, folder: bool) -> Observation | None:
+    """What the cache knows whole, so that it takes no time; None where a byte would have to be read."""
+    if not folder:
+        state = scanning.state(os.fsencode(path))
+        sha256 = watch.recall(path, state, cache)
+        return None if sha256 is None else _one_file(blank, path, sha256, state.size)
+    executor: Any = SimpleNamespace(submit=_refuse)
+    try:
+        return _tree(blank, path, hashing.tree(path, cache=cache, executor=executor))
+    except OutOfTimeError:
+        return None
+
+
+def _refuse(*_: object) -> None:
+    raise OutOfTimeError("")
 
 
 def _unhashed(
@@ -188,7 +211,9 @@ def _unhashed(
         sizes=f"data/{blank.name}.sizes" if folder else None,
         source=pointer.source if pointer else None,
     )
-    return Observation(dataset=dataset, path=path, content=listing if folder else None, pointer=pointer)
+    if not folder:
+        listing = Listing(rows=[listed_row(os.fsencode(path.name), state) for _, state in listing])
+    return Observation(dataset=dataset, path=path, content=listing, pointer=pointer)
 
 
 def _file(name: str, path: Path, cache: Cache | None, progress: hashing.Progress | None) -> tuple[str, int]:
@@ -196,10 +221,15 @@ def _file(name: str, path: Path, cache: Cache | None, progress: hashing.Progress
         sha256 = hashing.file_sha256(path, cache=cache, progress=progress)
     except FormatError as error:
         raise CkptkitError(f"the dataset {name}, {path}, {error.message}", error.hint) from error
-    return f"sha256:{sha256}", path.stat().st_size
+    return sha256, path.stat().st_size
 
 
-def _is_folder(name: str, path: Path) -> bool:
+def is_folder(name: str, path: Path) -> bool:
+    """Whether a dataset is a folder rather than a file.
+
+    Raises:
+        CkptkitError: it is neither, is not there, or cannot be looked at.
+    """
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:

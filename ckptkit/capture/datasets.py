@@ -6,16 +6,20 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from ckptkit import disk, hash_cache, hashing, names, seen
-from ckptkit.capture import data, huggingface, pointers, steps, watch
+from ckptkit.capture import data, huggingface, pointers, ready, steps, watch
 from ckptkit.capture.intake import Guard, Request
 from ckptkit.capture.observation import Moment
 from ckptkit.capture.session import Start
 from ckptkit.errors import CkptkitError
 from ckptkit.manifest import Manifest
 from ckptkit.record import ANOTHER_PROCESS, IN_THE_RUN, NO_START, Step
+
+T = TypeVar("T")
+D = TypeVar("D")
+P = ParamSpec("P")
 
 
 def observe(
@@ -40,37 +44,56 @@ def observe(
     Raises:
         CkptkitError: something is wrong and the save is strict.
     """
-    found = []
-    budget = guard.take("data", None, _budget, request.data_budget)
-    tell = progress if budget is None else hashing.until(budget, progress)
+    budget = _else_warned(guard, None, _budget, request.data_budget)
+    manifests = _else_warned(guard, {}, _manifests, request)
     if request.start is not None and request.start.hasher is not None:
-        with contextlib.suppress(hashing.OutOfTimeError):
-            request.start.hasher.wait(tell)
+        request.start.hasher.end()
     with hash_cache.Cache.open() as cache:
         look = data.Look(
             project=now.project,
             observed=now.observed,
             unknown=guard.unknown,
             cache=cache,
-            progress=tell,
-            ready=guard.take("data", {}, _manifests, request),
+            progress=progress if budget is None else hashing.until(budget, progress),
             deep=request.deep,
         )
 
         def observed(name: object, value: object) -> data.Observation:
-            known = require(name, value, request.data, root)
-            if expect is not None and known not in look.ready and (path := data.place(value)) is not None:
+            known, path = require(name, value, request.data, root), data.place(value)
+            listed = _else_warned(guard, None, _listed, manifests.get(known), known, path)
+            if expect is not None and path is not None and (listed is None or request.deep):
                 with contextlib.suppress(CkptkitError):  # is told when it is hashed
                     expect(watch.note(path).bytes)
-            found = _observe(known, value, look, now.started, request.start)
+            found = _observe(known, value, replace(look, ready=listed), now.started, request.start)
             guard.warnings += _doubts(found, look.unknown, started=request.start is not None)
             return found
 
-        for name, value in guard.take("data", (), _items, request.data):
-            dataset = guard.take(f"data.{name}", None, observed, name, value)
-            if dataset is not None:
-                found.append(dataset)
-    return found
+        items = guard.take("data", (), _items, request.data)
+        found = [guard.take(f"data.{name}", None, observed, name, value) for name, value in items]
+    return [each for each in found if each is not None]
+
+
+def _else_warned(guard: Guard, default: D, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | D:
+    """What ``work`` returns; where it fails after a training, ``default``: no digest is lost to how it was to be had.
+
+    Raises:
+        CkptkitError: it failed and the save is strict.
+    """
+    try:
+        return work(*args, **kwargs)
+    except CkptkitError as error:
+        if guard.strict:
+            raise
+        guard.warnings.append(f"data: {error.message}")
+        return default
+
+
+def _listed(file: str | os.PathLike[str] | None, name: str, path: Path | None) -> Manifest | None:
+    """The manifest that stands in for hashing a dataset, if one was given."""
+    if file is None or path is None:
+        return None
+    data.is_folder(name, path)
+    return ready.take(file, path, watch.note(path))
 
 
 def _doubts(found: data.Observation, unknown: Mapping[str, str], *, started: bool) -> Iterator[str]:
@@ -95,8 +118,12 @@ def _observe(name: str, value: object, look: data.Look, started: float | None, s
     """One dataset with the steps behind it, and what of it changed while the run went on."""
     path = data.place(value)
     noted = start.data.get(path) if start is not None and path is not None else None
-    before = watch.compare(noted, path, look.cache) if noted is not None and path is not None else None
+    before = None
+    if noted is not None and path is not None and path.exists():
+        before = watch.compare(noted, path, look.cache)
     found = data.observe(name, value, look)
+    if before is not None and path is not None:
+        before = watch.again(before, path)
     changed, why = _changed(found, before, started, look)
     if changed is None:
         look.unknown[f"data.{name}.changed_during_run"] = why
@@ -190,6 +217,25 @@ def _items(given: Any) -> tuple[tuple[object, object], ...]:  # noqa: ANN401 - w
     return tuple(given.items())
 
 
+def declared(given: Any, root: Path) -> dict[str, object]:  # noqa: ANN401 - whatever was given as data
+    """The datasets of a run that begins, those on disk by absolute paths: the run may go elsewhere.
+
+    Args:
+        given: the data by name.
+        root: the registry root, where no data may lie.
+
+    Raises:
+        CkptkitError: a name cannot be recorded, or data is not there, or lies in or around the root.
+    """
+    found = {}
+    for name, value in _items(given):
+        known, path = require(name, value, given, root), data.place(value)
+        if path is not None:
+            data.is_folder(known, path)
+        found[known] = value if path is None else path
+    return found
+
+
 def require(name: object, value: object, all_: Mapping[Any, object], root: Path) -> str:
     """The name of a dataset that can be recorded.
 
@@ -200,6 +246,8 @@ def require(name: object, value: object, all_: Mapping[Any, object], root: Path)
     names.require_unlike(known, (str(other) for other in all_), "dataset")
     if isinstance(value, str | os.PathLike):
         path = disk.expand(value)
+        if not os.fspath(value):
+            raise CkptkitError(f"the dataset {known} has an empty path", "name a file or folder, such as data/train.csv")
         refuse_nested([path], root, "the data")
         if disk.real(root) in disk.real(path).parents:
             raise CkptkitError(f"{path} lies in the registry root {root}", "keep data elsewhere")

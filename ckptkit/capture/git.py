@@ -16,7 +16,8 @@ from ckptkit.record import Repository
 class Worktree:
     """What git knows of the code: its record, None outside of a repository, and the content of code.patch.
 
-    ``files`` are the ids of the files in the tree by their paths from the project; None where they are not known.
+    ``files`` are the ids of the files in the tree, of untracked ones only Python's, by their paths from the project; None
+    where they are not known.
     """
 
     repository: Repository | None
@@ -82,14 +83,15 @@ def _observe(place: Place, project: Path, exclude: Sequence[Path], unknown: dict
         unpushed=_unpushed(place, status.commit, remotes, project, unknown),
         submodules=content.submodules,
     )
-    return Worktree(repository=repository, patch=content.patch, files=_files(git, directory) if content.tree else None)
+    return Worktree(repository=repository, patch=content.patch, files=_files(git, directory, status) if content.tree else None)
 
 
-def _files(git: Git, directory: str) -> Mapping[str, str]:
-    """The ids of the files in the index that the tree was written from, by their paths from the project."""
+def _files(git: Git, directory: str, status: changes.Status) -> Mapping[str, str]:
+    """The ids of the files in the index that the tree was written from, less the logs and what else a run writes."""
+    others = {each.path for each in status.entries if each.head is None and not each.path.endswith(".py")}
     lines = os.fsdecode(git("ls-files", "-s", "-z")).split("\0")[:-1]
     fields = (line.partition("\t")[::2] for line in lines)
-    return {os.path.relpath(path, directory): known for known, path in fields}
+    return {os.path.relpath(path, directory): known for known, path in fields if path not in others}
 
 
 def _remotes(git: Git, branch: str | None, project: Path, unknown: dict[str, str]) -> list[str] | None:

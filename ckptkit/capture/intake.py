@@ -205,17 +205,18 @@ def _config(request: Request, guard: Guard, project: Path) -> config.Resolved:
     where, before = "config.values", len(guard.warnings)
     if request.start is not None and request.start.config is not None:  # files, as they were read when the run began
         return request.start.config
-    sources = guard.take(where, (), _sources, request.config)
+    given = guard.take(where, (), sources, request.config)
     nothing = config.Resolved(values=None, text=None, seed=None)
     found = guard.take(
-        where, nothing, config.resolve, sources, project=project, unknown=guard.unknown, strict=guard.strict
+        where, nothing, config.resolve, given, project=project, unknown=guard.unknown, strict=guard.strict
     )
-    if sources and where in guard.unknown and len(guard.warnings) == before:
+    if given and where in guard.unknown and len(guard.warnings) == before:
         guard.warnings.append(f"{where}: {guard.unknown[where]}")
     return found
 
 
-def _sources(given: Any) -> tuple[object, ...]:  # noqa: ANN401 - whatever was given as config
+def sources(given: Any) -> tuple[object, ...]:  # noqa: ANN401 - whatever was given as config
+    """The configuration files and objects."""
     if given is None:
         return ()
     return tuple(given) if isinstance(given, list | tuple) and not hasattr(given, "_fields") else (given,)

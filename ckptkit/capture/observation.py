@@ -42,7 +42,6 @@ _ITS_OWN = (
     "run.job",
 )
 
-_NOT_COMPARED = "the loaded code was not compared with its files"
 _SLACK = 2.0
 """Seconds by which clocks of disk and process may differ."""
 
@@ -143,11 +142,11 @@ def observe(
     this = attempt(unknown, "code.entry_point", lambda: process.process(project, unknown), None) if own else None
     numbers = attempt(unknown, "compute.precision", lambda: numerics.numerics(unknown), None) if own else None
     loaded = attempt(unknown, "code.modules", lambda: modules(project, unknown), None) if own else None
-    changed = None
-    if start is not None:
-        changed = session.changed_code(start, tree.files, project=project, exclude=exclude)
+    changed, why = None, session.NOT_COMPARED if own else ANOTHER_PROCESS
+    if own and start is not None:
+        changed, why = session.changed_code(start, tree.files, project=project, exclude=exclude)
     if changed is None:
-        unknown["code.changed_during_run"] = _NOT_COMPARED if own else ANOTHER_PROCESS
+        unknown["code.changed_during_run"] = why
     return Observation(
         code=Code(
             observed=now.observed,

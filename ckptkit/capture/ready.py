@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ckptkit import disk, hashing, manifest
 from ckptkit.errors import CkptkitError, FormatError
-from ckptkit.hash_cache import Cache
 from ckptkit.manifest import Listing, Manifest, hashed_row
 
 LIMIT = 1 << 30
@@ -70,16 +69,16 @@ def _of_file(said: Mapping[str, str], path: Path, seen: Listing) -> Manifest:
     return Manifest(rows=[hashed_row(b"", bytes.fromhex(digest), seen.bytes)])
 
 
-def verify(declared: Manifest, path: Path, *, cache: Cache | None, progress: hashing.Progress | None) -> None:
-    """Hold the bytes against what was declared.
+def verify(declared: Manifest, path: Path, *, progress: hashing.Progress | None) -> None:
+    """Hold the bytes against what was declared; no cache is trusted.
 
     Raises:
         CkptkitError: some differ, or cannot be read.
     """
     if path.is_dir():
-        found = hashing.tree(path, cache=cache, progress=progress)
+        found = hashing.tree(path, progress=progress)
     else:
-        sha256 = hashing.file_sha256(path, cache=cache, progress=progress)
+        sha256 = hashing.file_sha256(path, progress=progress)
         found = Manifest(rows=[hashed_row(b"", bytes.fromhex(sha256), path.stat().st_size)])
     if found.rows != declared.rows:
         others = [entry.path or path.name for entry in Manifest(rows=sorted(set(found.rows) - set(declared.rows)))]

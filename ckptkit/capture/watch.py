@@ -1,8 +1,8 @@
 """The state of a dataset when a run began, and what of it changed until the save, file by file."""
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ckptkit import hashing, scanning
@@ -10,6 +10,15 @@ from ckptkit.hash_cache import Cache
 from ckptkit.manifest import Listing, State, listed_row
 
 METADATA = "its metadata changed while it ran; whether its content did is not known"
+SAME = "it was touched while it ran; its content is what it was at the start, but may have been another in between"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """The state of every file of a dataset when a run began, and what was learned later of their SHA-256 then."""
+
+    listing: Listing
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +33,12 @@ class _Suspect:
 class Difference:
     """What is not as it was: files that came, went or have another size, and those that only their content can clear.
 
-    The name of a dataset that is one file is "".
+    The name of a dataset that is one file is "". ``seen`` is what was there.
     """
 
     changed: tuple[str, ...]
     suspects: Mapping[str, _Suspect]
+    seen: Listing
 
 
 def note(path: Path) -> Listing:
@@ -42,35 +52,55 @@ def note(path: Path) -> Listing:
     return Listing(rows=[listed_row(b"", scanning.state(os.fsencode(path)))])
 
 
-def compare(before: Listing, path: Path, cache: Cache | None) -> Difference:
+def compare(before: Noted, path: Path, cache: Cache | None) -> Difference:
     """What of a dataset is not as it was noted; to be asked before the cache learns what is there now.
 
     Raises:
         CkptkitError: a file cannot be looked at.
     """
-    now = note(path)
-    if before.rows == now.rows:
-        return Difference(changed=(), suspects={})
+
+    def digest(name: str, was: State) -> str | None:
+        known = before.digests.get(name) or recall(path / name if name else path, was, cache)
+        if known is not None:
+            before.digests[name] = known  # the cache forgets it, and another save may ask
+        return known
+
+    return _difference(before.listing, note(path), digest)
+
+
+def again(found: Difference, path: Path) -> Difference:
+    """What is not as it was, once more after the content was hashed, which may have taken hours.
+
+    Raises:
+        CkptkitError: a file cannot be looked at.
+    """
+    late = _difference(found.seen, note(path), lambda _, __: None)
+    suspects = {**found.suspects, **late.suspects}
+    return Difference(changed=(*found.changed, *late.changed), suspects=suspects, seen=late.seen)
+
+
+def _difference(before: Listing, now: Listing, digest: Callable[[str, State], str | None]) -> Difference:
     changed, suspects = [], {}
     for name, was, state in _pairs(before, now):
         if was is None or state is None or was.size != state.size:
             changed.append(name)
-        elif was != state:
-            digest = _digest(path / name if name else path, was, cache)
-            suspects[name] = _Suspect(before=digest, written=was.mtime != state.mtime)
-    return Difference(changed=tuple(changed), suspects=suspects)
+        else:
+            suspects[name] = _Suspect(before=digest(name, was), written=was.mtime != state.mtime)
+    return Difference(changed=tuple(changed), suspects=suspects, seen=now if changed or suspects else before)
 
 
 def _pairs(before: Listing, now: Listing) -> Iterator[tuple[str, State | None, State | None]]:
     """The files whose states differ, from two sorted listings."""
+    if before.rows == now.rows:
+        return
     gone = dict(Listing(rows=sorted(set(before.rows) - set(now.rows))))
     come = dict(Listing(rows=sorted(set(now.rows) - set(before.rows))))
     for name in sorted({*gone, *come}, key=os.fsencode):
         yield name, gone.get(name), come.get(name)
 
 
-def _digest(path: Path, state: State, cache: Cache | None) -> str | None:
-    """The digest of a file in an earlier state, where it was hashed in it."""
+def recall(path: Path, state: State, cache: Cache | None) -> str | None:
+    """The SHA-256 in hex of a file in a state, where it was hashed in it."""
     if cache is None:
         return None
     packed, digest = cache.known([real := os.path.realpath(os.fsencode(path))]).get(real, (b"", b""))
@@ -84,15 +114,19 @@ def judge(difference: Difference, digests: Mapping[str, str]) -> tuple[tuple[str
         difference: what is not as it was.
         digests: the SHA-256 in hex of the suspects now, as far as known.
     """
-    changed, doubtful = [*difference.changed], False
+    changed, doubt = {*difference.changed}, ""
     for name, suspect in difference.suspects.items():
         now = digests.get(name)
         if suspect.before is None or now is None:
-            changed += [name] if suspect.written else []
-            doubtful = doubtful or not suspect.written
+            if suspect.written:
+                changed.add(name)
+            else:
+                doubt = METADATA
         elif suspect.before != now:
-            changed.append(name)
-    return (None, METADATA) if doubtful and not changed else (tuple(sorted(changed)), "")
+            changed.add(name)
+        else:
+            doubt = doubt or SAME
+    return (None, doubt) if doubt and not changed else (tuple(sorted(changed)), "")
 
 
 def written_since(path: Path, started: float) -> tuple[tuple[str, ...], bool]:

@@ -44,7 +44,7 @@ def _digest(options: argparse.Namespace) -> tuple[int, str]:
     if options.name is not None:
         return _digest_of_version(options)
     with Bar() as bar:
-        expect = bar.expect if sys.stderr.isatty() else None  # it lists a folder once more
+        expect = bar.expect if bar.is_shown else None  # it lists a folder once more
         found = data_digest.digest(options.what, cached=options.cached, progress=bar, expect=expect)
     if options.json:
         return FINE, to_json(datasets.digested_document(found, manifest=options.manifest))
@@ -67,7 +67,7 @@ def _digest_of_version(options: argparse.Namespace) -> tuple[int, str]:
             cached=options.cached,
             root=options.root,
             progress=bar,
-            expect=bar.expect if sys.stderr.isatty() else None,
+            expect=bar.expect if bar.is_shown else None,
         )
     warn(done.warnings)
     text = to_json(datasets.added_document(done)) if options.json else f"{datasets.added(done)}\n"

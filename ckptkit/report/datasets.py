@@ -105,10 +105,10 @@ def _totals(files: Files) -> str:
 
 
 def _file(found: File | Pair) -> str:
-    if isinstance(found, File):
-        return os.fsdecode(found.path) + (f"  {size(found.bytes)}" if found.bytes is not None else "")
-    before, after = map(_file, found)
-    return before if before == after else f"{before} → {after}"
+    sides = [found] if isinstance(found, File) else found
+    paths = dict.fromkeys(os.fsdecode(file.path) for file in sides)
+    sizes = dict.fromkeys(size(file.bytes) for file in sides if file.bytes is not None)
+    return "  ".join(" → ".join(part) for part in (paths, sizes) if part)
 
 
 def diff_document(found: DataDiff) -> dict[str, Any]:
@@ -139,5 +139,6 @@ def _recorded(dataset: Dataset | None) -> dict[str, Any] | None:
 
 def _file_document(found: File | Pair) -> dict[str, Any]:
     if isinstance(found, File):
-        return {"path": os.fsdecode(found.path), "sha256": found.sha256, "bytes": found.bytes}
+        path = {"path": os.fsdecode(found.path)}
+        return path if found.bytes is None else path | {"bytes": found.bytes}
     return {"before": _file_document(found[0]), "after": _file_document(found[1])}

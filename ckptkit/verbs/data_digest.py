@@ -26,12 +26,14 @@ from ckptkit.capture import process
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
 from ckptkit.hash_cache import Cache
 from ckptkit.manifest import Listing, Manifest, State, dump, listed_row
-from ckptkit.record import AT_SAVE, Dataset, Event, SealedFile
+from ckptkit.record import AT_SAVE, Dataset, Event, Lineage, SealedFile
 from ckptkit.registry import Version
 from ckptkit.words import moment
 
 _LISTED = 10_000
 """Most files that an event lists."""
+
+_HINT = "check the path; for a dataset of a version give REF and NAME"
 
 Expect = Callable[[int], None]
 
@@ -100,16 +102,16 @@ def digest(
         try:
             sha256 = hashing.file_sha256(place, cache=cache, progress=progress)
         except FormatError as error:
-            raise CkptkitError(f"{place} {error.message}", error.hint or "check the path") from error
+            raise CkptkitError(f"{place} {error.message}", error.hint or _HINT) from error
     return Digest(path=place, digest=f"sha256:{sha256}", files=1, size=place.stat().st_size, manifest=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """A dataset of a version as its record has it, and as it is known by now; when the version was saved."""
+    """A dataset of a version as its record has it, and as it is known by now."""
 
     version: Version
-    created: str
+    lineage: Lineage
     dataset: Dataset
     known: Dataset
 
@@ -187,7 +189,7 @@ def _asked(version: Version, name: str, known: Mapping[str, Any]) -> _Asked:
     row = index.entry(known, folder.parent.name)["versions"].get(folder.name, {})
     event = registry.read_event(folder.parent / registry.HISTORY / f"{row.get('digested', {}).get(name)}.json")
     later = event if isinstance(event, Event) else None
-    asked = _Asked(version=version, created=lineage.created, dataset=dataset, known=inventory.known(dataset, later))
+    asked = _Asked(version=version, lineage=lineage, dataset=dataset, known=inventory.known(dataset, later))
     if dataset.kind not in {"file", "directory"}:
         where = "in memory" if dataset.kind == "memory" else "remote"
         raise CkptkitError(f"{asked.words} was {where}: no file has its content", "save with a copy of it on disk")
@@ -247,10 +249,11 @@ def _facts(asked: _Asked, found: Digest, listing: Listing, project: Path) -> dic
         sizes=None,
         observed=AT_SAVE,
     )
-    unknown, saved = {}, moment(asked.created)
+    fact, saved = f"data.{dataset.name}", moment(asked.lineage.created)
+    unknown = {each: why for each, why in asked.lineage.unknown.items() if each == f"{fact}.changed_during_run"}
     since = (saved + timedelta(seconds=1)).timestamp() * 1e9 if saved else float("inf")  # the record has no fractions
     if written := [path for path, state in listing if state.mtime >= since]:
-        unknown[f"data.{dataset.name}.digest"] = f"is of what was written after the save: {inventory.some(written)}"
+        unknown[f"{fact}.digest"] = f"is of what was written after the save: {inventory.some(written)}"
     files = () if found.manifest is None else found.manifest
     if found.files > _LISTED:
         files, unknown["files"] = (), f"{found.files:,} are left out: an event lists at most {_LISTED:,}"
@@ -269,7 +272,8 @@ def _record(home: Path, known: dict[str, Any], asked: _Asked, found: Digest, fac
         event = now.event("digested", model, name, **facts)
         now.record(event)
         now.reread(model)
-    told = [f"the digest of {asked.words} {why}" for fact, why in event.unknown.items() if fact.startswith("data.")]
+    doubt = event.unknown.get(f"data.{asked.dataset.name}.digest")
+    told = [f"the digest of {asked.words} {doubt}"] if doubt else []
     return Added(
         version=asked.version, dataset=event.data[0], found=found, event=event, warnings=(*told, *now.warnings)
     )

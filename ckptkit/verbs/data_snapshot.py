@@ -79,7 +79,7 @@ def data_snapshot(
             name="snapshot",
             by="ckptkit",
             params=fetched.params,
-            command=_command(source, out, query, fetched, project),
+            command=_command(source, path, query, fetched, project),
             code=None,
             inputs=(_input(output, fetched),),
             output=replace(output, path=path, outside=outside),
@@ -192,12 +192,10 @@ def _input(output: Content, fetched: Fetched) -> Content:
     return replace(output, kind="remote", digest=None, files=None, bytes=None, source=fetched.source)
 
 
-def _command(
-    source: str, out: str | os.PathLike[str], query: str | None, fetched: Fetched, project: Path
-) -> tuple[str, ...]:
-    """What was asked for, as it can be typed again."""
+def _command(source: str, path: str, query: str | None, fetched: Fetched, project: Path) -> tuple[str, ...]:
+    """What was asked for, as it can be typed again in the project."""
     named = source if source.startswith(_VARIABLE) else next(iter(fetched.source.values()))["url"]
-    words = ["ckptkit", "data", "snapshot", named, os.fspath(out), *(["--query", query] if query else [])]
+    words = ["ckptkit", "data", "snapshot", named, path, *(["--query", query] if query else [])]
     return redact.argv(words, project=project)
 
 

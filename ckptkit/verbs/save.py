@@ -30,7 +30,7 @@ from ckptkit.capture import data, datasets, files, intake, observation, parents,
 from ckptkit.capture.intake import Guard, Intake, Request
 from ckptkit.capture.lineage import Parts, compose
 from ckptkit.errors import CkptkitError, FormatError
-from ckptkit.record import Parent, WeightsFile
+from ckptkit.record import IN_THE_RUN, Parent, WeightsFile
 
 T = TypeVar("T")
 
@@ -140,7 +140,9 @@ def _save_memory(request: Request, progress: hashing.Progress | None) -> Saved:
 
 
 def _cwd(request: Request) -> Path:
-    """The working directory; where it is gone, a named root still takes a save of absolute paths."""
+    """The working directory, as it was when the run began; where it is gone, a named root still takes absolute paths."""
+    if request.start is not None:
+        return request.start.cwd
     try:
         return Path.cwd()
     except OSError as error:
@@ -202,7 +204,7 @@ def _finish(
             parents=made_from,
             files=staged,
             config_sha256=_stage_records(stage, given, seen, declared),
-            config_changed=session.changed_config(request.start, work.now.project) if request.start else None,
+            config_changed=_changed_config(work),
             modified=written,
             unknown=guard.unknown,
         )
@@ -213,6 +215,11 @@ def _finish(
             guard.warnings += [f"not moved: {which}" for which in stage.remove_sources(tops)]
     datasets.remember(declared, work.root)
     return Saved(version=version, notes=tuple(notes), warnings=tuple(guard.warnings))
+
+
+def _changed_config(work: _Work) -> tuple[str, ...] | None:
+    start, now = work.request.start, work.now
+    return session.changed_config(start, now.project) if start and now.observed == IN_THE_RUN else None
 
 
 def _known(work: _Work) -> dict[str, Any]:

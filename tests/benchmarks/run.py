@@ -1,4 +1,4 @@
-"""What ckptkit costs, measured side by side in one run: ``python tests/benchmarks/run.py [--versions 1000 10000] [--million]``.
+"""What ckptkit costs, measured side by side in one run: ``python tests/benchmarks/run.py [--million]``.
 
 Whole processes are timed from outside, the median of several runs; ratios are against the first row of their group.
 Peers are measured where they are installed.
