@@ -206,13 +206,14 @@ class Run:
             CkptkitError: as ``save``.
         """
         noted, config = self.noted, self.config
+        others: Any = {} if data is None else data
         if "config" in facts:
             noted, config = replace(noted, config=None, files={}), facts.pop("config")
         return save(
             weights,
             model=model or self.model or "",
             config=config,
-            data={**self.data, **(data or {})},
+            data={**self.data, **others} if isinstance(others, Mapping) else others,
             run=replace(self, noted=noted),
             **{"root": self.root, **facts},
         )

@@ -192,6 +192,7 @@ _GITIGNORE = """\
 !/*/v[0-9]*/code.patch
 !/*/v[0-9]*/SHA256SUMS
 !/*/v[0-9]*/data/*.sha256
+!/*/v[0-9]*/data/*.sizes
 !/*/v[0-9]*/code/**
 """
 

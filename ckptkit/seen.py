@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ckptkit import disk, documents, registry
 from ckptkit.errors import FormatError
+from ckptkit.manifest import Listing, State, listed_row
 
 SCHEMA = "ckptkit/seen/1"
 
@@ -21,6 +22,11 @@ def unhashed(lines: Iterable[bytes]) -> str:
     for line in lines:
         sha256.update(line)
     return f"sha256:{sha256.hexdigest()}"
+
+
+def unhashed_file(name: str, size: int) -> str:
+    """The same for a file alone, of which nothing more is known than its last component and its size in bytes."""
+    return unhashed(Listing(rows=[listed_row(os.fsencode(name), State(size, 0, 0, 0, 0))]).lines())
 
 
 def remember(root: Path, key: str, path: Path, size: int, files: int) -> None:

@@ -22,6 +22,7 @@ _WHOLE: dict[str, Any] = {
             "files": 1,
             "bytes": 15241,
             "manifest": None,
+            "sizes": None,
             "source": None,
             "steps": [],
             "observed": "in the run",
@@ -80,6 +81,7 @@ _WHOLE: dict[str, Any] = {
         },
         "seed": 42,
         "not_applicable": {},
+        "changed_during_run": None,
     },
     "compute": {
         "observed": "in the run",

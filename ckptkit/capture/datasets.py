@@ -204,7 +204,11 @@ def remember(observed: Iterable[data.Observation], root: Path) -> None:
     """Keep, on this machine's side of the registry, where each dataset was seen."""
     for each in observed:
         dataset = each.dataset
-        key = dataset.digest or (seen.unhashed(each.content.lines()) if each.content is not None else None)
+        key = dataset.digest
+        if key is None and each.content is not None:
+            key = seen.unhashed(each.content.lines())
+        elif key is None and each.path is not None and dataset.bytes is not None:
+            key = seen.unhashed_file(each.path.name, dataset.bytes)
         if each.path is not None and key is not None:
             seen.remember(root, key, each.path, dataset.bytes or 0, dataset.files or 0)
 
@@ -247,7 +251,9 @@ def require(name: object, value: object, all_: Mapping[Any, object], root: Path)
     if isinstance(value, str | os.PathLike):
         path = disk.expand(value)
         if not os.fspath(value):
-            raise CkptkitError(f"the dataset {known} has an empty path", "name a file or folder, such as data/train.csv")
+            raise CkptkitError(
+                f"the dataset {known} has an empty path", "name a file or folder, such as data/train.csv"
+            )
         refuse_nested([path], root, "the data")
         if disk.real(root) in disk.real(path).parents:
             raise CkptkitError(f"{path} lies in the registry root {root}", "keep data elsewhere")

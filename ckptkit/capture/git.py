@@ -16,8 +16,8 @@ from ckptkit.record import Repository
 class Worktree:
     """What git knows of the code: its record, None outside of a repository, and the content of code.patch.
 
-    ``files`` are the ids of the files in the tree, of untracked ones only Python's, by their paths from the project; None
-    where they are not known.
+    ``files`` are the ids of the files in the tree, of untracked ones only Python's, by their paths from the project;
+    None where they are not known.
     """
 
     repository: Repository | None
@@ -83,7 +83,8 @@ def _observe(place: Place, project: Path, exclude: Sequence[Path], unknown: dict
         unpushed=_unpushed(place, status.commit, remotes, project, unknown),
         submodules=content.submodules,
     )
-    return Worktree(repository=repository, patch=content.patch, files=_files(git, directory, status) if content.tree else None)
+    files = _files(git, directory, status) if content.tree else None
+    return Worktree(repository=repository, patch=content.patch, files=files)
 
 
 def _files(git: Git, directory: str, status: changes.Status) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from ckptkit import __version__
 from ckptkit.cli import data, everyday, naming, space, trees
-from ckptkit.cli.shared import FAULT, FINE, INTERRUPTED, WRONG, Parser, drop, fail
+from ckptkit.cli.shared import FAULT, FINE, INTERRUPTED, WRONG, Output, Parser, drop, fail
 from ckptkit.errors import CkptkitError
 
 
@@ -56,7 +56,7 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _run(arguments: Sequence[str]) -> tuple[int, str]:
+def _run(arguments: Sequence[str]) -> tuple[int, Output]:
     """The exit code of a command, and what it has to say on stdout."""
     try:
         options = _parser(arguments[0] if arguments else "").parse_args(_joined(arguments))
@@ -69,7 +69,7 @@ def _run(arguments: Sequence[str]) -> tuple[int, str]:
     except FileNotFoundError:
         raise CkptkitError("the working directory does not exist any more", "go to one that does") from None
     roots.require_settings(here)
-    found: tuple[int, str] = options.run(options)
+    found: tuple[int, Output] = options.run(options)
     return found
 
 
@@ -84,14 +84,10 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     return words
 
 
-def _print(code: int, text: str) -> int:
-    try:
-        data = os.fsencode(text)  # a file's name comes out as its bytes
-    except UnicodeEncodeError:
-        data = text.encode("utf-8", "backslashreplace")
+def _print(code: int, text: Output) -> int:
     try:
         sys.stdout.flush()
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.writelines([_encoded(text)] if isinstance(text, str) else text)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough
         drop(sys.stdout)
@@ -99,6 +95,13 @@ def _print(code: int, text: str) -> int:
         drop(sys.stdout)
         return fail(f"the output cannot be written: {(error.strerror or str(error)).lower()}", WRONG)
     return code
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return os.fsencode(text)  # a file's name comes out as its bytes
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
 
 
 def _report(error: Exception) -> str:
@@ -122,7 +125,7 @@ Which data, code, hyperparameters and compute produced this checkpoint? Answered
 """
 
 
-_GROUPS = (everyday, data, naming, space, trees)
+_GROUPS = (everyday, naming, space, data, trees)
 
 
 def _parser(word: str) -> argparse.ArgumentParser:

@@ -4,11 +4,9 @@ import argparse
 import contextlib
 import os
 import re
-import sys
-from collections.abc import Iterable
 from typing import Any
 
-from ckptkit.cli.shared import FINE, NO, REFERENCE, WRONG, Bar, drop, fail, pairs, to_json, verb, warn
+from ckptkit.cli.shared import FINE, NO, REFERENCE, Bar, Output, fail, pairs, to_json, verb, warn
 from ckptkit.errors import CkptkitError
 from ckptkit.words import inert
 
@@ -37,7 +35,7 @@ def _add_digest(parser: argparse.ArgumentParser) -> None:
     add("--no-cache", dest="cached", action="store_false", help="read every byte")
 
 
-def _digest(options: argparse.Namespace) -> tuple[int, str]:
+def _digest(options: argparse.Namespace) -> tuple[int, Output]:
     from ckptkit.report import datasets
     from ckptkit.verbs import data_digest
 
@@ -49,7 +47,7 @@ def _digest(options: argparse.Namespace) -> tuple[int, str]:
     if options.json:
         return FINE, to_json(datasets.digested_document(found, manifest=options.manifest))
     if options.manifest:
-        return _stream(found.lines()), ""
+        return FINE, found.lines()
     return FINE, f"{found.digest}  {inert(os.fspath(found.path))}\n"
 
 
@@ -72,20 +70,6 @@ def _digest_of_version(options: argparse.Namespace) -> tuple[int, str]:
     warn(done.warnings)
     text = to_json(datasets.added_document(done)) if options.json else f"{datasets.added(done)}\n"
     return FINE if done.is_same else NO, text
-
-
-def _stream(lines: Iterable[bytes]) -> int:
-    """Print lines that need not fit into memory together."""
-    try:
-        sys.stdout.flush()
-        sys.stdout.buffer.writelines(lines)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough
-        drop(sys.stdout)
-    except OSError as error:
-        drop(sys.stdout)
-        return fail(f"the output cannot be written: {(error.strerror or str(error)).lower()}", WRONG)
-    return FINE
 
 
 def _add_step(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,9 @@ from ckptkit.words import inert
 
 FINE, NO, WRONG, FAULT, INTERRUPTED = 0, 1, 2, 3, 130
 
+Output = str | Iterable[bytes]
+"""What a verb prints: a text, or parts that need not fit into memory together."""
+
 REFERENCE = "penguins, penguins@champion, penguins@latest, penguins@best:loss:min, penguins/2, sha256:…, or ./a/path"
 
 
@@ -113,7 +116,7 @@ def pairs(words: Iterable[str], option: str, value: str) -> dict[str, str]:
 def verb(
     verbs: Any,  # noqa: ANN401 - argparse keeps the type of its subparsers to itself
     name: str,
-    run: Callable[[argparse.Namespace], tuple[int, str]],
+    run: Callable[[argparse.Namespace], tuple[int, Output]],
     words: str,
     *,
     json: bool = True,

@@ -123,7 +123,7 @@ def _data(dataset: Dataset, later: Event | None) -> Iterator[str]:
     if dataset.observed == AT_SAVE:
         yield "as found at save"
     elif dataset.observed == "declared":
-        yield "as its manifest or pointer says; its bytes were not read"
+        yield "its bytes were not read" if dataset.digest else "declared, not looked at"
     if dataset.steps:
         yield f"steps: {' → '.join(step.name for step in dataset.steps)}"
 

@@ -179,7 +179,7 @@ def record_missing(found: Checkpoint) -> Iterator[Fault]:
         found.lineage.config.file,
         code.environment.requirements,
         code.repository.patch if code.repository else None,
-        *(dataset.manifest for dataset in found.lineage.data),
+        *(path for dataset in found.lineage.data for path in (dataset.manifest, dataset.sizes)),
     ]
     listed = found.sums if isinstance(found.sums, Mapping) else {}
     for path in named:

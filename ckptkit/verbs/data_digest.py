@@ -25,7 +25,7 @@ from ckptkit import (
 from ckptkit.capture import process
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
 from ckptkit.hash_cache import Cache
-from ckptkit.manifest import Listing, Manifest, State, dump, listed_row
+from ckptkit.manifest import Listing, Manifest, dump
 from ckptkit.record import AT_SAVE, Dataset, Event, Lineage, SealedFile
 from ckptkit.registry import Version
 from ckptkit.words import moment
@@ -217,8 +217,7 @@ def _key(asked: _Asked) -> str | None:
     if asked.known.digest:
         return asked.known.digest
     if dataset.kind == "file" and dataset.path and dataset.bytes is not None:
-        row = listed_row(os.fsencode(dataset.path.rpartition("/")[2]), State(dataset.bytes, 0, 0, 0, 0))
-        return seen.unhashed(Listing(rows=[row]).lines())
+        return seen.unhashed_file(dataset.path.rpartition("/")[2], dataset.bytes)
     with contextlib.suppress(FormatError):
         return f"sha256:{hashing.file_sha256(asked.version.path / (dataset.sizes or ''))}"
     return None

@@ -140,7 +140,7 @@ def _save_memory(request: Request, progress: hashing.Progress | None) -> Saved:
 
 
 def _cwd(request: Request) -> Path:
-    """The working directory, as it was when the run began; where it is gone, a named root still takes absolute paths."""
+    """The working directory, that of the run's start; where it is gone, a named root still takes absolute paths."""
     if request.start is not None:
         return request.start.cwd
     try:

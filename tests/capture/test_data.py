@@ -1,6 +1,5 @@
 import hashlib
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -12,18 +11,18 @@ from ckptkit import hashing
 from ckptkit.capture import data
 from ckptkit.errors import CkptkitError
 from ckptkit.hash_cache import Cache
-from ckptkit.record import ANOTHER_PROCESS, NO_START, Dataset
+from ckptkit.manifest import Manifest
+from ckptkit.record import Dataset
 
 
 def observe(
     value: object,
     project: Path = Path("/nowhere"),
     *,
-    started: float | None = 0.0,
     observed: Literal["in the run", "at save"] = "in the run",
 ) -> tuple[data.Observation, dict[str, str]]:
     unknown: dict[str, str] = {}
-    found = data.observe("train", value, project=project, observed=observed, started=started, unknown=unknown)
+    found = data.observe("train", value, data.Look(project=project, observed=observed, unknown=unknown))
     assert Dataset.from_dict(found.dataset.to_dict()) == found.dataset
     return found, unknown
 
@@ -38,8 +37,8 @@ def test_a_file(tmp_path: Path) -> None:
     path = tmp_path / "data" / "x.csv"
     path.parent.mkdir()
     path.write_bytes(b"a,b\n")
-    found, unknown = observe(path, tmp_path, started=time.time() + 9)
-    assert found.manifest is None
+    found, unknown = observe(path, tmp_path)
+    assert found.content is None
     assert found.dataset.to_dict() == {
         "name": "train",
         "path": "data/x.csv",
@@ -54,9 +53,7 @@ def test_a_file(tmp_path: Path) -> None:
         "observed": "in the run",
         "changed_during_run": None,
     }
-    assert unknown == {
-        "data.train.changed_during_run": "the state of the data when the run began was not noted",
-    }
+    assert unknown == {}
 
 
 def test_a_folder(tmp_path: Path) -> None:
@@ -64,13 +61,15 @@ def test_a_folder(tmp_path: Path) -> None:
     (folder / "a").mkdir(parents=True)
     (folder / "a" / "1.bin").write_bytes(b"one")
     (folder / "0.bin").write_bytes(b"zero")
-    found, unknown = observe(os.fspath(folder), tmp_path / "elsewhere", started=None, observed="at save")
-    assert found.manifest == b"".join(hashing.tree(folder).lines())
-    assert found.dataset.digest == f"sha256:{hashlib.sha256(found.manifest).hexdigest()}"
+    found, unknown = observe(os.fspath(folder), tmp_path / "elsewhere")
+    assert isinstance(found.content, Manifest)
+    listed = b"".join(found.content.lines())
+    assert listed == b"".join(hashing.tree(folder).lines())
+    assert found.dataset.digest == f"sha256:{hashlib.sha256(listed).hexdigest()}"
     kept = found.dataset
     assert (kept.kind, kept.files, kept.bytes, kept.manifest) == ("directory", 2, 7, "data/train.sha256")
     assert (kept.path, kept.outside) == ("shards", True)
-    assert unknown == {"data.train.changed_during_run": ANOTHER_PROCESS}
+    assert unknown == {}
 
 
 def test_a_link_is_recorded_as_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,54 +90,6 @@ def test_home_is_written_as_a_tilde(private_home: Path, tmp_path: Path) -> None:
         assert (kept.path, kept.outside) == ("~/x.csv", False)
 
 
-WHERE = "data.train.changed_during_run"
-NOT_NOTED = "the state of the data when the run began was not noted"
-METADATA = "its metadata changed while it ran; whether its content did is not known"
-
-
-def test_files_written_after_the_start_are_named(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / "old").write_bytes(b"x")
-    started = (folder / "old").stat().st_ctime
-    time.sleep(0.05)
-    (folder / "new").write_bytes(b"x")
-    (folder / "dated").write_bytes(b"x")
-    os.utime(folder / "dated", (1, 1))
-    found, unknown = observe(folder, tmp_path, started=started)
-    assert found.dataset.changed_during_run == ("new",)
-    assert unknown == {}
-    assert observe(folder / "new", tmp_path, started=started)[0].dataset.changed_during_run == ("data/new",)
-    found, unknown = observe(folder / "old", tmp_path, started=started)
-    assert (found.dataset.changed_during_run, unknown) == (None, {WHERE: NOT_NOTED})
-    found, unknown = observe(folder / "dated", tmp_path, started=started)
-    assert (found.dataset.changed_during_run, unknown) == (None, {WHERE: METADATA})
-
-
-@pytest.mark.parametrize("touch", ["mode", "hard link", "name"])
-def test_what_leaves_the_content_alone_is_no_change(tmp_path: Path, touch: str) -> None:
-    path = tmp_path / "data" / "x"
-    path.parent.mkdir()
-    path.write_bytes(b"x")
-    started = path.stat().st_ctime
-    time.sleep(0.05)
-    if touch == "mode":
-        path.chmod(0o400)
-    elif touch == "hard link":
-        (tmp_path / "other").hardlink_to(path)
-    else:
-        path.rename(path.with_name("y"))
-    for value in (path.parent, next(path.parent.iterdir())):
-        found, unknown = observe(value, tmp_path, started=started)
-        assert (found.dataset.changed_during_run, unknown) == (None, {WHERE: METADATA})
-
-
-def test_without_the_start_of_the_process_nothing_is_said_about_changes(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"x")
-    found, unknown = observe(tmp_path / "x", tmp_path, started=None)
-    assert (found.dataset.changed_during_run, unknown) == (None, {WHERE: NO_START})
-
-
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
@@ -146,7 +97,6 @@ def test_without_the_start_of_the_process_nothing_is_said_about_changes(tmp_path
         ("broken", "is a broken link"),
         ("fifo", "is a FIFO, socket or device"),
         ("empty", "holds no file"),
-        ("no path", "has an empty path"),
         ("below a file", "cannot be read: not a directory"),
     ],
 )
@@ -162,7 +112,7 @@ def test_paths_that_cannot_be_used(tmp_path: Path, kind: str, words: str) -> Non
         path.write_bytes(b"")
         path = path / "y"
     with pytest.raises(CkptkitError, match=words) as caught:
-        observe("" if kind == "no path" else path)
+        observe(path)
     assert caught.value.hint
 
 
@@ -173,12 +123,7 @@ def test_progress_and_cache_are_used(tmp_path: Path) -> None:
         data.observe(
             "train",
             tmp_path / "x",
-            project=tmp_path,
-            observed="at save",
-            started=None,
-            cache=cache,
-            progress=done.append,
-            unknown={},
+            data.Look(project=tmp_path, observed="at save", cache=cache, progress=done.append, unknown={}),
         )
     assert done == [5]
 
@@ -194,11 +139,11 @@ def test_remote(url: str) -> None:
 
 
 def test_what_is_recorded_of_an_object() -> None:
-    found, unknown = observe(np.zeros((2, 3), np.int16), started=None, observed="at save")
+    found, unknown = observe(np.zeros((2, 3), np.int16))
     kept = found.dataset
     assert (kept.kind, kept.path, kept.files, kept.manifest, kept.bytes) == ("memory", None, None, None, 12)
     assert kept.source == {"type": "numpy.ndarray", "shape": [2, 3], "dtype": "int16"}
-    assert unknown == {"data.train.changed_during_run": ANOTHER_PROCESS}
+    assert unknown == {}
     assert observe((np.zeros(3), [1, "ab"]))[0].dataset.bytes == 24 + 8 + 2
     assert observe((1, 2))[0].dataset.source == {"type": "tuple", "length": 2}
 
