@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ckptkit.capture.intake import Request
-from ckptkit.errors import CkptkitError, FormatError
+from ckptkit.errors import CkptkitError
 from ckptkit.registry import Version
 from ckptkit.words import inert
 
@@ -284,25 +284,17 @@ def digest(what: object, *, executor: "Executor | None" = None, cache: bool = Tr
         CkptkitError: there is no such file, it cannot be read or changed while it was hashed, a folder holds no file,
             or something that no dataset may hold; or the object is of a type that has no digest.
     """
-    from ckptkit import disk, hash_cache, hashing
+    if isinstance(what, str | os.PathLike):
+        from ckptkit import content
+
+        return content.digest(os.fsdecode(what), cached=cache, executor=executor).digest
     from ckptkit.capture import memory
 
-    if not isinstance(what, str | os.PathLike):
-        try:
-            return memory.digest(what)[0]
-        except (memory.UnsupportedError, RecursionError) as error:
-            words = "it holds itself, or is nested too deeply" if isinstance(error, RecursionError) else str(error)
-            raise CkptkitError(f"the object has no digest: {words}", "write it to a file, and give its path") from error
-    if not os.fspath(what):
-        raise CkptkitError("an empty path names nothing", "name a file or folder, such as data/train.csv")
-    place = disk.expand(os.fsdecode(what))
-    with hash_cache.Cache.open(cache) as known:
-        if os.path.isdir(place):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
-            return hashing.tree(place, cache=known, executor=executor).digest
-        try:
-            return f"sha256:{hashing.file_sha256(place, cache=known)}"
-        except FormatError as error:
-            raise CkptkitError(f"{shown(place)} {error.message}", error.hint or "check the path") from error
+    try:
+        return memory.digest(what)[0]
+    except (memory.UnsupportedError, RecursionError) as error:
+        words = "it holds itself, or is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise CkptkitError(f"the object has no digest: {words}", "write it to a file, and give its path") from error
 
 
 @contextlib.contextmanager

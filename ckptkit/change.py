@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ckptkit import disk, documents, history, index, publication, redact, registry, roots, takein, transaction
+from ckptkit import disk, documents, history, index, publication, redact, registry, roots, settings, takein, transaction
 from ckptkit.errors import CkptkitError
 from ckptkit.record import Event
 
@@ -143,7 +143,7 @@ def begin(root: Path, known: dict[str, Any] | None = None) -> Iterator[Change]:
                 break
             life.close()  # others do not have to wait while bytes are hashed
             sound |= {name: takein.verified(root / name, versions) for name, versions in missing.items()}
-        change = Change(root, before, links=roots.has_links(root))
+        change = Change(root, before, links=settings.has_links(root))
         change.warnings += unfinished
         try:
             yield change

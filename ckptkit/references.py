@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, comparison, disk, names, registry, roots
+from ckptkit import checkpoint, comparison, disk, names, registry, settings
 from ckptkit import index as derived
 from ckptkit.checkpoint import Unreadable
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
@@ -181,7 +181,7 @@ _BEST = "best:"
 
 def _best(part: Mapping[str, Any], name: str, goal: str, cwd: Path) -> str:
     """The version with the best value of a metric; of equal ones the earliest. Pruned ones count, NaN never wins."""
-    sought = comparison.parse_goal(goal, roots.directions(cwd))
+    sought = comparison.parse_goal(goal, settings.directions(cwd))
     version = comparison.best(part["versions"], sought)
     if version is not None:
         return version

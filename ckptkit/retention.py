@@ -56,7 +56,7 @@ def policy(
         keep_aliased: whether versions that bear an alias are kept.
         keep_stages: stages whose versions are kept, in any case.
         drop: shell patterns of the files that go, by their path in the version or by their name.
-        directions: ``min`` or ``max`` by metric; see ``roots.directions``.
+        directions: ``min`` or ``max`` by metric; see ``settings.directions``.
 
     Raises:
         CkptkitError: one of them says nothing that could be done.

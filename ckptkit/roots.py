@@ -1,7 +1,6 @@
 """Registry roots: which folder is meant, whether it may become one, its lock."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,56 +45,6 @@ def _is_path(value: object) -> bool:
         return isinstance(text, str) and b"\0" not in os.fsencode(text)
     except (TypeError, UnicodeEncodeError):
         return False
-
-
-_SETTINGS = {
-    "[tool.ckptkit]": ("check", "links", "metrics", "root"),
-    "[tool.ckptkit.check]": ("ignore", "select"),
-}
-
-
-def require_settings(cwd: Path) -> None:
-    """Refuse settings in pyproject.toml that nothing reads, as a misspelt one would be silently without effect.
-
-    Raises:
-        CkptkitError: there is one, or pyproject.toml cannot be read.
-    """
-    import difflib
-
-    settings = disk.settings(cwd)
-    for (name, known), table in zip(_SETTINGS.items(), (settings.table, settings.table.get("check")), strict=True):
-        for key in table if isinstance(table, Mapping) else ():
-            if key not in known:
-                close = difflib.get_close_matches(key, known, n=1)
-                meant = f"did you mean {close[0]}? " if close else ""
-                raise CkptkitError(
-                    f"{key!r} in {name} of {settings.file} is no setting", f"{meant}known are {' and '.join(known)}"
-                )
-    if not isinstance(settings.table.get("links", True), bool):
-        raise CkptkitError(f"links in {settings.file} is neither true nor false", "write links = false")
-    directions(cwd)
-
-
-def has_links(root: Path) -> bool:
-    """Whether alias links are made; ``links = false`` in ``[tool.ckptkit]`` of the root's project switches them off."""
-    try:
-        return disk.settings(root).table.get("links", True) is not False
-    except CkptkitError:  # after a training nothing is refused for a setting
-        return True
-
-
-def directions(cwd: Path) -> dict[str, str]:
-    """Of which metrics the least and of which the greatest value is the best: ``min`` or ``max`` by metric.
-
-    Raises:
-        CkptkitError: pyproject.toml cannot be read, or its ``metrics`` says anything else.
-    """
-    table = disk.settings(cwd).table.get("metrics", {})
-    if not isinstance(table, Mapping) or not all(way in {"min", "max"} for way in table.values()):
-        raise CkptkitError(
-            "[tool.ckptkit.metrics] in pyproject.toml is not of the form metric = direction", 'write val_loss = "min"'
-        )
-    return dict(table)
 
 
 def moment(text: str) -> str:

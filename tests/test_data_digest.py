@@ -17,11 +17,12 @@ from registries import publish
 import ckptkit
 from ckptkit import hash_cache, registry, scanning, seen
 from ckptkit.cli import main
+from ckptkit.content import digest
 from ckptkit.errors import CkptkitError, NotFoundError
 from ckptkit.record import Event
 from ckptkit.verbs.check import check
 from ckptkit.verbs.data_diff import data_diff
-from ckptkit.verbs.data_digest import Added, add, digest
+from ckptkit.verbs.data_digest import Added, add
 from ckptkit.verbs.merge import merge
 from ckptkit.verbs.rename import rename
 from ckptkit.verbs.show import show

@@ -36,8 +36,9 @@ FLOORS = (
     ("history",),
     ("staging",),
     ("checkpoint", "model_card"),
-    ("weights", "pickles", "state_dict", "hashing", "spreading", "scanning"),
-    ("manifest", "hash_cache", "record", "redact", "documents", "markdown", "names", "disk"),
+    ("weights", "pickles", "state_dict", "content", "hashing", "spreading", "scanning"),
+    ("manifest", "hash_cache", "record", "redact", "settings", "documents", "markdown", "names"),
+    ("disk",),
     ("typed",),
     ("errors", "words"),
 )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from registries import CUT
 
-from ckptkit import checkpoint, documents, index, index_file, overview, references, registry, roots, staging
+from ckptkit import checkpoint, documents, index, index_file, overview, references, registry, roots, settings, staging
 from ckptkit.cli import main
 from ckptkit.errors import CkptkitError
 from ckptkit.verbs.check import check
@@ -312,16 +312,16 @@ def test_default_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_that_nothing_reads_are_refused(tmp_path: Path, text: str, words: str, hint: str) -> None:
     (tmp_path / "pyproject.toml").write_text(f"[tool.ckptkit]\n{text}\n")
     with pytest.raises(CkptkitError) as caught:
-        roots.require_settings(tmp_path)
+        settings.require(tmp_path)
     assert words in caught.value.message
     assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize("text", ["", "root = 'x'\ncheck.select = ['CK2']\ncheck.ignore = { CK7 = 'why' }"])
 def test_settings_that_are_known(tmp_path: Path, text: str) -> None:
-    roots.require_settings(tmp_path)
+    settings.require(tmp_path)
     (tmp_path / "pyproject.toml").write_text(f"[tool.ckptkit]\n{text}\n")
-    roots.require_settings(tmp_path)
+    settings.require(tmp_path)
 
 
 def test_a_history_that_cannot_be_listed_is_no_empty_one(

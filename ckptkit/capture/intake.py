@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from ckptkit import comparison, disk, names, redact, retention, roots, templates
+from ckptkit import comparison, disk, names, redact, retention, settings, templates
 from ckptkit.capture import config, metrics, sidecar
 from ckptkit.capture.session import Start
 from ckptkit.comparison import Goal
@@ -183,7 +183,7 @@ def _goal(request: Request, aliases: Sequence[str], cwd: Path) -> Goal | None:
         return None
     if not aliases:
         raise CkptkitError("a condition without an alias decides nothing", "name the alias, such as --alias best")
-    return comparison.parse_goal(str(request.only_if), roots.directions(cwd))
+    return comparison.parse_goal(str(request.only_if), settings.directions(cwd))
 
 
 _STAGES = ("staging", "production", "archived")
@@ -197,7 +197,7 @@ def _keep(request: Request, cwd: Path) -> Policy | None:
         keep_best=[str(goal) for goal in _listed(request.keep_best)],
         keep_aliased=True,
         keep_stages=_STAGES,
-        directions=roots.directions(cwd),
+        directions=settings.directions(cwd),
     )
 
 

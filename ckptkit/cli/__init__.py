@@ -62,13 +62,13 @@ def _run(arguments: Sequence[str]) -> tuple[int, Output]:
         options = _parser(arguments[0] if arguments else "").parse_args(_joined(arguments))
     except SystemExit as error:  # --help and --version
         return (error.code if isinstance(error.code, int) else FINE), ""
-    from ckptkit import roots
+    from ckptkit import settings
 
     try:
         here = Path.cwd()
     except FileNotFoundError:
         raise CkptkitError("the working directory does not exist any more", "go to one that does") from None
-    roots.require_settings(here)
+    settings.require(here)
     found: tuple[int, Output] = options.run(options)
     return found
 
@@ -108,9 +108,11 @@ def _report(error: Exception) -> str:
     import platform
     import traceback
 
+    from ckptkit import redact
+
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return (
-        f"an unexpected fault, {type(error).__name__}: {error} (at {Path(frame.filename).name}:{frame.lineno} in "
+        f"an unexpected fault, {type(error).__name__}: {redact.text(str(error))} (at {Path(frame.filename).name}:{frame.lineno} in "
         f"{frame.name}; ckptkit {__version__}, Python {platform.python_version()}, {platform.system()}); "
         "please report this line"
     )

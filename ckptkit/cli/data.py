@@ -36,16 +36,15 @@ def _add_digest(parser: argparse.ArgumentParser) -> None:
 
 
 def _digest(options: argparse.Namespace) -> tuple[int, Output]:
-    from ckptkit.report import datasets
-    from ckptkit.verbs import data_digest
+    from ckptkit import content
 
     if options.name is not None:
         return _digest_of_version(options)
     with Bar() as bar:
         expect = bar.expect if bar.is_shown else None  # it lists a folder once more
-        found = data_digest.digest(options.what, cached=options.cached, progress=bar, expect=expect)
+        found = content.digest(options.what, cached=options.cached, progress=bar, expect=expect)
     if options.json:
-        return FINE, to_json(datasets.digested_document(found, manifest=options.manifest))
+        return FINE, to_json(found.document(manifest=options.manifest))
     if options.manifest:
         return FINE, found.lines()
     return FINE, f"{found.digest}  {inert(os.fspath(found.path))}\n"

@@ -22,7 +22,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print and exit with."""
-        raise CkptkitError(message, f"see `{self.prog} --help`")
+        from ckptkit import redact
+
+        raise CkptkitError(redact.text(message), f"see `{self.prog} --help`")  # it repeats what was typed
 
 
 def fail(words: str, code: int) -> int:

@@ -8,26 +8,8 @@ from ckptkit.inventory import File
 from ckptkit.record import Dataset
 from ckptkit.report.results import MOST
 from ckptkit.verbs.data_diff import DataDiff, Difference, Files, Pair
-from ckptkit.verbs.data_digest import Added, Digest
+from ckptkit.verbs.data_digest import Added
 from ckptkit.words import count, cut, inert, short, size
-
-
-def digested_document(found: Digest, *, manifest: bool) -> dict[str, Any]:
-    """The digest of a file or folder, as JSON types.
-
-    Args:
-        found: what ``digest`` returned.
-        manifest: whether all files of a folder are listed.
-    """
-    files = [{"path": each.path, "bytes": each.bytes, "sha256": each.sha256} for each in found.manifest or ()]
-    return {
-        "schema": "ckptkit/digest/1",
-        "path": os.fspath(found.path),
-        "kind": "file" if found.manifest is None else "directory",
-        "digest": found.digest,
-        "files": found.files,
-        "bytes": found.size,
-    } | ({"manifest": files} if manifest else {})
 
 
 def added(done: Added) -> str:

@@ -8,7 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import checkpoint, disk, hashing, history, index, names, references, registry, roots, rules, summary
+from ckptkit import (
+    checkpoint,
+    disk,
+    hashing,
+    history,
+    index,
+    names,
+    references,
+    registry,
+    roots,
+    rules,
+    settings,
+    summary,
+)
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
 from ckptkit.record import Lineage
 from ckptkit.registry import Model
@@ -329,7 +342,7 @@ def _contents(model: Model, part: Mapping[str, _Result]) -> contents.Contents:
     strange = [f"{registry.HISTORY}/{name}" for name in model.broken]
     strange += [name for name, target in model.links.items() if target is None]
     digests = {version: result.digest for version, result in part.items() if result.digest}
-    return contents.compare(model, digests, _texts(model.path, strange), links=roots.has_links(model.path.parent))
+    return contents.compare(model, digests, _texts(model.path, strange), links=settings.has_links(model.path.parent))
 
 
 def _texts(folder: Path, names: Iterable[str]) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""The verb ``data digest``: the digest of a file or folder, or the one that a version's dataset still lacks."""
+"""The verb ``data digest`` of a version: the digest that one of its datasets still lacks."""
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from ckptkit import (
     change,
     checkpoint,
+    content,
     disk,
     hashing,
     index,
@@ -23,9 +24,9 @@ from ckptkit import (
     seen,
 )
 from ckptkit.capture import process
+from ckptkit.content import Digest
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError
-from ckptkit.hash_cache import Cache
-from ckptkit.manifest import Listing, Manifest, dump
+from ckptkit.manifest import Listing
 from ckptkit.record import AT_SAVE, Dataset, Event, Lineage, SealedFile
 from ckptkit.registry import Version
 from ckptkit.words import moment
@@ -33,26 +34,7 @@ from ckptkit.words import moment
 _LISTED = 10_000
 """Most files that an event lists."""
 
-_HINT = "check the path; for a dataset of a version give REF and NAME"
-
 Expect = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Digest:
-    """What lies at a path: its digest, how many files, their size in bytes; ``manifest`` is None for a single file."""
-
-    path: Path
-    digest: str
-    files: int
-    size: int
-    manifest: Manifest | None
-
-    def lines(self) -> Iterator[bytes]:
-        """What ``sha256sum`` prints for its files, in the folder, or beside the file."""
-        if self.manifest is not None:
-            return self.manifest.lines()
-        return iter([dump([(self.path.name, self.digest.removeprefix("sha256:"))])])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,38 +54,6 @@ class Added:
     def is_same(self) -> bool:
         """Whether the data at hand is that of the version."""
         return self.dataset.digest == self.found.digest
-
-
-def digest(
-    path: str | os.PathLike[str],
-    *,
-    cached: bool = True,
-    progress: hashing.Progress | None = None,
-    expect: Expect | None = None,
-) -> Digest:
-    """The digest of a file or folder, as a version would record it.
-
-    Args:
-        path: the file or folder.
-        cached: whether the digests of unchanged files are taken from the cache.
-        progress: called with the number of bytes hashed since the last call.
-        expect: called with the number of bytes that will be hashed; a folder is listed once more for that.
-
-    Raises:
-        CkptkitError: there is nothing, no file, or something that no dataset may hold; or it cannot be read.
-    """
-    place = disk.expand(path)
-    if expect:
-        expect(inventory.listing(place).bytes)
-    with Cache.open(cached) as cache:
-        if os.path.isdir(place):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
-            found = hashing.tree(place, cache=cache, progress=progress)
-            return Digest(path=place, digest=found.digest, files=len(found), size=found.bytes, manifest=found)
-        try:
-            sha256 = hashing.file_sha256(place, cache=cache, progress=progress)
-        except FormatError as error:
-            raise CkptkitError(f"{place} {error.message}", error.hint or _HINT) from error
-    return Digest(path=place, digest=f"sha256:{sha256}", files=1, size=place.stat().st_size, manifest=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,13 +104,13 @@ def add(
     asked = _asked(references.resolve(home, known, ref, cwd=cwd, exact=True), name, known)
     places = [disk.expand(path)] if path else _places(asked, home, cwd)
     if asked.known.digest:
-        found = digest(places[0], cached=cached, progress=progress, expect=expect)
+        found = content.digest(places[0], cached=cached, progress=progress, expect=expect)
         done = Added(version=asked.version, dataset=asked.known, found=found, event=None, warnings=())
     else:
         place, listing = _matching(asked, places)
         if expect:
             expect(listing.bytes)
-        found = digest(place, cached=cached, progress=progress)
+        found = content.digest(place, cached=cached, progress=progress)
         if inventory.listing(place).rows != listing.rows:
             raise CkptkitError(f"{place} {scanning.CHANGED}", scanning.QUIET)
         done = _record(home, known, asked, found, _facts(asked, found, listing, process.project(cwd)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit import change, index, references, removal, retention, roots, transaction
+from ckptkit import change, index, references, removal, retention, roots, settings, transaction
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.removal import Removal
 from ckptkit.retention import Policy
@@ -79,7 +79,7 @@ def prune(
         keep_aliased=keep_aliased,
         keep_stages=keep_stages,
         drop=drop,
-        directions=roots.directions(cwd),
+        directions=settings.directions(cwd),
     )
     if (model is not None and every) or not (model or every or policy.is_empty):
         raise CkptkitError("prune wants a model, or --all", "a policy is for each model by itself")

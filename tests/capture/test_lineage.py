@@ -46,6 +46,7 @@ def composed(
         parents=(),
         files=files,
         config_sha256=None,
+        config_changed=None,
         modified=modified,
         unknown={where.replace("__", "."): why for where, why in unknown.items()},
     )

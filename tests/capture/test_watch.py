@@ -98,16 +98,16 @@ CASES: dict[str, tuple[Callable[[Path], object], object, object]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("known", [True, False], ids=["hashed", "not hashed"])
-def test_what_became_of_a_file(folder: Path, tmp_path: Path, case: str, known: bool) -> None:
+@pytest.mark.parametrize("digests", ["known", "not known"])
+def test_what_became_of_a_file(folder: Path, tmp_path: Path, case: str, digests: str) -> None:
     work, if_known, if_not = CASES[case]
     noted = watch.Noted(listing=watch.note(folder))
-    if known:
+    if digests == "known":
         hashed(Cache(tmp_path / "cache"), folder)
     work(folder / "b")
     with Cache(tmp_path / "cache") as cache:
         names, why = judged(noted, folder, cache)
-    expected = if_known if known else if_not
+    expected = if_known if digests == "known" else if_not
     assert (names if names is not None else why) == expected
 
 
@@ -160,17 +160,17 @@ def test_a_dataset_of_one_file(folder: Path, tmp_path: Path) -> None:
     assert judged(noted, path) == (("",), "")
 
 
-@pytest.mark.parametrize("one", [True, False], ids=["a file", "a folder"])
-def test_a_link_that_leads_elsewhere_by_now(folder: Path, tmp_path: Path, one: bool) -> None:
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_link_that_leads_elsewhere_by_now(folder: Path, tmp_path: Path, kind: str) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "b").write_bytes(b"Z")
     link = tmp_path / "link"
-    link.symlink_to(folder / "b" if one else folder)
+    link.symlink_to(folder / "b" if kind == "file" else folder)
     noted = watch.Noted(listing=watch.note(link))
     link.unlink()
-    link.symlink_to(other / "b" if one else other)
-    assert judged(noted, link) == (("",) if one else ("a", "b", "sub/c"), "")
+    link.symlink_to(other / "b" if kind == "file" else other)
+    assert judged(noted, link) == (("",) if kind == "file" else ("a", "b", "sub/c"), "")
 
 
 def test_data_that_is_gone_is_an_error(folder: Path) -> None:
