@@ -19,6 +19,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 for name in ("lr", "seed", "epochs"):
     parser.add_argument(f"--{name}", type=type(config[name]), default=config[name])
 config.update(vars(parser.parse_args()))
+run = ckptkit.start(model="penguins", config=config, data={"penguins": HERE / "penguins.csv"})
 rng = np.random.default_rng(config["seed"])
 
 rows = [row for row in csv.DictReader((HERE / "penguins.csv").read_text().splitlines()) if "NA" not in row.values()]
@@ -56,7 +57,4 @@ print(f"accuracy {right.mean():.3f} on {len(test)} penguins held out")
 
 tensors = {"weight": weight, "mean": mean, "std": std}
 save_file({name: value.astype(np.float32) for name, value in tensors.items()}, HERE / "model.safetensors")
-metrics, data = {"accuracy": accuracy, "loss": loss}, {"penguins": HERE / "penguins.csv"}
-ckptkit.save(
-    HERE / "model.safetensors", model="penguins", config=config, data=data, metrics=metrics, aliases=["candidate"]
-)
+run.save(HERE / "model.safetensors", metrics={"accuracy": accuracy, "loss": loss}, aliases=["candidate"])
