@@ -59,7 +59,8 @@ def save(  # noqa: PLR0913 - keyword arguments, each a fact of its own
         data: the datasets by name: paths of files or folders, arrays, data frames.
         manifests: by the name of a dataset, a file that ``sha256sum`` wrote: it stands in for hashing.
         data_budget: how long data may be hashed, in seconds or as ``"5m"``; what is not done by then is recorded by
-            names and sizes, and ``ckptkit data digest REF NAME`` adds its digest later.
+            names and sizes, and ``ckptkit data digest REF NAME`` adds its digest later. Data that was hashed before and
+            is unchanged takes none of it.
         metrics: the results by name: numbers, or ``{"value", "split", "n", "ci", "slices"}``.
         aliases: names that move to this version, such as ``candidate``.
         only_if: they move only if this version is better in a metric, such as ``val_loss:min``, than the one on which

@@ -656,3 +656,33 @@ def test_a_file_name_that_is_no_text_is_printed_as_its_bytes(project: Path) -> N
         [sys.executable, "-m", "ckptkit", "path", "m", name], check=True, capture_output=True, cwd=project
     ).stdout
     assert out.endswith(b"/m/v0001/\xff\xfe.bin\n")
+
+
+def test_data_that_takes_too_long_has_no_digest_until_later(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["save", "model.safetensors", "--model", "m", "--data", "many=data/many", "--data-budget"]
+    for words in ("-1", "soon", "nan", "1e999"):
+        assert main([*asked[:-1], f"--data-budget={words}"]) == 2
+        assert capsys.readouterr().err.startswith(f"ckptkit: {words!r} is no time for hashing (hint: ")
+    assert not (project / "runs").exists()
+    assert main([*asked, "0s"]) == 0
+    assert "warning: data.many: its content is not known: hashing took longer than 0 s" in capsys.readouterr().err
+    version = project / "runs" / "m" / "v0001"
+    assert (version / "data" / "many.sizes").read_text() == "1  ./x y.txt\n"
+    (finding,) = check(str(version), select=["CK302"]).findings
+    assert finding.hint == "run `ckptkit data digest m/v0001 many` where the data is"
+    assert main(["data", "digest", "m/v0001", "many"]) == 0
+    assert check(str(version), select=["CK302"]).findings == ()
+
+
+def test_a_ready_manifest_is_declared_and_its_bytes_are_read_on_demand(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["save", "model.safetensors", "--model", "m", "--data", "many=data/many", "--manifest", "many=ready"]
+    (project / "ready").write_text(f"{'0' * 64}  x y.txt\n")
+    assert main(asked) == 0
+    (many,) = json.loads((project / "runs/m/v0001/lineage.json").read_bytes())["data"]
+    assert (many["observed"], many["files"], many["bytes"]) == ("declared", 1, 1)
+    assert (project / "runs/m/v0001/data/many.sha256").read_text() == f"{'0' * 64}  ./x y.txt\n"
+    capsys.readouterr()
+    assert main([*asked, "--deep"]) == 2
+    assert "data/many is not what its manifest says: x y.txt (hint: " in capsys.readouterr().err

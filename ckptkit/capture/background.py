@@ -56,6 +56,10 @@ class Hasher:
             with contextlib.suppress(BrokenPipeError), process.stdin as given:
                 given.write(json.dumps([os.getpid(), *map(os.fspath, paths)]).encode())
 
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """None in the process that unpickles a run: it is no parent."""
+        return type(None), ()
+
     def end(self) -> None:
         """Let it write what it knows to the cache and end.
 

@@ -13,6 +13,7 @@ LIMIT = 1 << 30
 """Most bytes that a manifest may have: room for ten million files."""
 
 _EMPTY = hashlib.sha256().hexdigest()
+_NOTHING = "gives the digest of nothing to what is not empty, or the other way round"
 _SHOWN = 3  # names in a message
 
 
@@ -37,7 +38,7 @@ def take(file: str | os.PathLike[str], path: Path, seen: Listing) -> Manifest:
     A manifest that lies in the dataset itself is hashed, as it cannot list itself.
 
     Args:
-        file: the manifest; of a dataset that is one file, it has one line.
+        file: the manifest; of a dataset that is one file, its last component counts.
         path: the dataset.
         seen: its files now; see ``watch.note``.
 
@@ -46,26 +47,24 @@ def take(file: str | os.PathLike[str], path: Path, seen: Listing) -> Manifest:
     """
     said = load(file)
     if not path.is_dir():
-        return _of_file(said, path, seen)
+        return _of_file(file, said, path, seen)
     own = os.path.relpath(disk.real(disk.expand(file)), disk.real(path))
     there = dict(seen)
     if own in there and own not in said:
         said[own] = hashing.file_sha256(path / own)
     _refuse(file, "lists what is not there", said.keys() - there.keys())
     _refuse(file, "does not list", there.keys() - said.keys())
-    _refuse(
-        file,
-        "gives the digest of nothing to what is not empty, or the other way round",
-        (name for name, state in seen if (said[name] == _EMPTY) != (not state.size)),
-    )
+    _refuse(file, _NOTHING, (name for name, state in seen if (said[name] == _EMPTY) != (not state.size)))
     rows = [hashed_row(os.fsencode(name), bytes.fromhex(said[name]), state.size) for name, state in seen]
     return Manifest(rows=rows)
 
 
-def _of_file(said: Mapping[str, str], path: Path, seen: Listing) -> Manifest:
-    digest = said.get(path.name) or (next(iter(said.values())) if len(said) == 1 else None)
-    if digest is None:
-        raise CkptkitError(f"the manifest does not list {path.name}", "give the manifest of this file")
+def _of_file(file: str | os.PathLike[str], said: Mapping[str, str], path: Path, seen: Listing) -> Manifest:
+    digests = {digest for name, digest in said.items() if name.rpartition("/")[2] == path.name}
+    _refuse(file, "does not list", [] if digests else [path.name])
+    _refuse(file, "gives several digests to", [path.name] if len(digests) > 1 else [])
+    digest = digests.pop()
+    _refuse(file, _NOTHING, [path.name] if (digest == _EMPTY) != (not seen.bytes) else [])
     return Manifest(rows=[hashed_row(b"", bytes.fromhex(digest), seen.bytes)])
 
 

@@ -60,5 +60,6 @@ def _history(lineage: Lineage, each: Dataset) -> str:
         change = f"changes during the run {words.not_known(lineage, f'data.{each.name}.changed_during_run')}"
     else:
         change = f"{count(len(changed), 'file')} changed while it ran" if changed else "unchanged while it ran"
+        change += ", the digest is of the end" if changed and each.digest else ""
     steps = " → ".join(text(step.name) for step in each.steps)
     return f"{change}{f'; steps: {steps}' if steps else ''}{words.SEEN[each.observed]}"

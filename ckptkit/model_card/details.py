@@ -68,6 +68,8 @@ def procedure(lineage: Lineage) -> str:
         "Seed": words.not_known(lineage, "config.seed") if seed is None else code(_json(seed)),
         "Run": ", ".join([code(run.id), *at]),
     }
+    if changed := [*(lineage.code.changed_during_run or ()), *(lineage.config.changed_during_run or ())]:
+        facts["Changed while it ran"] = ", ".join(code(path) for path in changed[: words.ROWS])
     return f"{bullets(f'**{label}:** {fact}' for label, fact in facts.items())}\n\n{_hyperparameters(lineage)}"
 
 

@@ -118,6 +118,8 @@ def _data(dataset: Dataset, later: Event | None) -> Iterator[str]:
     amount += [size(dataset.bytes)] if dataset.bytes is not None else []
     yield f"{dataset.name}  {place}{outside}  {short(digest) if digest else 'no digest'}  {', '.join(amount)}".rstrip()
     yield from _changes(dataset.changed_during_run, "unchanged while it ran")
+    if dataset.changed_during_run and dataset.digest:
+        yield "the digest is of what was there at the end"
     if later is not None and not dataset.digest:
         yield f"hashed later, on {later.time[:10]}"
     if dataset.observed == AT_SAVE:
@@ -188,6 +190,7 @@ def _config(config: Config) -> Iterator[str]:
         yield "no hyperparameters given"
     leaves = [(key, value) for key, value in summary.flatten(config.values or {}) if key.rpartition(".")[2] != "seed"]
     yield from capped([f"{key} {_value(value)}" for key, value in leaves], config.file or "lineage.json")
+    yield from _changes(config.changed_during_run, "")
 
 
 def _value(value: Any) -> str:  # noqa: ANN401 - a plain value

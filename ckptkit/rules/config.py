@@ -120,4 +120,20 @@ def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401
             yield from _texts(item, f"{where}[{position}]")
 
 
-RULES = (no_config, no_seed, values_differ, number_as_text)
+@rule(
+    "CK505",
+    "the configuration changed while the training ran",
+    of=Lineage,
+    severity="warning",
+    fix="train again, and leave its configuration files alone meanwhile",
+)
+def changed(lineage: Lineage) -> Iterator[Fault]:
+    """Configuration files were written or removed after the training began.
+
+    The values are those that it began with; what reads the files later, such as a resumed training, gets others.
+    """
+    if lineage.config.changed_during_run:
+        yield Fault(f"changed during the run: {some(list(lineage.config.changed_during_run))}")
+
+
+RULES = (no_config, no_seed, values_differ, number_as_text, changed)

@@ -1,4 +1,5 @@
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -132,6 +133,12 @@ def test_ctrl_c_in_the_terminal_leaves_it_alone(data: Path) -> None:
     time.sleep(0.1)
     assert runs(pid)
     hasher.end()
+
+
+def test_another_process_that_gets_the_run_has_none(data: Path) -> None:
+    hasher, pid = begin(data)
+    assert pickle.loads(pickle.dumps([hasher])) == [None]  # noqa: S301 - our own
+    assert runs(pid)
 
 
 def test_without_a_python_there_is_none(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_files_written_after_the_process_began_are_named(folder: Path, tmp_path: Path) -> None:
-    began = (folder / "b").stat().st_ctime
+    began = (folder / "b").stat().st_ctime + 0.01
     (folder / "new").write_bytes(b"x")
     (folder / "dated").write_bytes(b"x")
     os.utime(folder / "dated", (1, 1))
@@ -76,7 +76,7 @@ def test_files_written_after_the_process_began_are_named(folder: Path, tmp_path:
 
 @pytest.mark.parametrize("touch", ["nothing", "mode", "hard link", "name"])
 def test_without_a_start_no_change_is_never_known(folder: Path, tmp_path: Path, touch: str) -> None:
-    path, began = folder / "a", (folder / "b").stat().st_ctime
+    path, began = folder / "a", (folder / "b").stat().st_ctime + 0.01
     if touch == "mode":
         path.chmod(0o400)
     elif touch == "hard link":
@@ -206,7 +206,7 @@ def test_a_ready_manifest_stands_in_for_hashing(folder: Path, tmp_path: Path) ->
     assert found.dataset.digest == f"sha256:{sha256(listed)}"
     assert (found.dataset.files, found.dataset.bytes, found.dataset.changed_during_run) == (2, 2, ())
     assert guard.warnings == []
-    with pytest.raises(CkptkitError, match=r"is not what its manifest says: b$"):
+    with pytest.raises(CkptkitError, match=r"is not what its manifest says: b\n"):
         one(folder, tmp_path, manifests={"train": ready}, deep=True, strict=True)
     manifest(ready, {"b": b"b", "a": b"a"})
     found, _ = one(folder, tmp_path, manifests={"train": ready}, deep=True, strict=True)
@@ -217,7 +217,7 @@ def test_a_ready_manifest_of_a_file(folder: Path, tmp_path: Path) -> None:
     ready = manifest(tmp_path / "ready", {"data/a": b"another"})
     found, _ = one(folder / "a", tmp_path, manifests={"train": ready}, strict=True)
     assert (found.dataset.digest, found.dataset.observed) == (f"sha256:{sha256(b'another')}", "declared")
-    with pytest.raises(CkptkitError, match=r"is not what its manifest says: a$"):
+    with pytest.raises(CkptkitError, match=r"is not what its manifest says: a\n"):
         one(folder / "a", tmp_path, manifests={"train": ready}, strict=True, deep=True)
 
 

@@ -316,6 +316,7 @@ def test_saved_late_says_how_late() -> None:
         ({"compute__cpu": None}, "compute", "CPU unknown"),
         ({"compute__precision__requested": "bf16"}, "compute", "bf16 (weights F32, 28 parameters)"),
         ({"compute__precision__weights": {}}, "compute", "precision unknown"),
+        ({"config__changed_during_run": ["lr.yaml"]}, "config", "CHANGED while it ran: lr.yaml"),
         ({"metrics": {}}, "metrics", "none recorded"),
         ({"metrics": {"loss": "NaN"}}, "metrics", "loss NaN"),
         ({"base_models": [{"id": "bert", "revision": "abc"}, {"id": "gpt"}]}, "base", "bert@abc"),
@@ -350,7 +351,7 @@ def test_how_each_dataset_was_seen() -> None:
         "late  x.csv (outside the project)  sha256:b2b2b2b2…  1 file, 15 kB · as found at save",
         "said  remote  no digest · unchanged while it ran · declared, not looked at",
         "moved  in memory  sha256:b2b2b2b2…  1 file, 15 kB",
-        "CHANGED while it ran: data/a.csv, data/b.csv",
+        "CHANGED while it ran: data/a.csv, data/b.csv · the digest is of what was there at the end",
         "made  data/penguins.csv  sha256:b2b2b2b2…  1 file, 15 kB · unchanged while it ran",
         "steps: filter → dedup",
     ]
