@@ -341,4 +341,4 @@ def data_step(
     done = preparation.finish(step)
     for words in done.warnings:
         _tell(f"warning: {words}")
-    _tell(f"recorded {step.name} in {shown(done.path)}")
+    _tell(f"the record of {step.name} is {shown(done.path)}")

@@ -46,6 +46,17 @@ class Digest:
         } | ({"manifest": files} if manifest else {})
 
 
+def named(path: str | os.PathLike[str]) -> Path:
+    """The place of data as people name it.
+
+    Raises:
+        CkptkitError: the path is empty, which would be the working directory.
+    """
+    if not os.fspath(path):
+        raise CkptkitError("an empty path names nothing", "name a file or folder, such as data/train.csv")
+    return disk.expand(path)
+
+
 def digest(
     path: str | os.PathLike[str],
     *,
@@ -66,9 +77,7 @@ def digest(
     Raises:
         CkptkitError: there is nothing, no file, or something that no dataset may hold; or it cannot be read.
     """
-    if not os.fspath(path):
-        raise CkptkitError("an empty path names nothing", "name a file or folder, such as data/train.csv")
-    place = disk.expand(path)
+    place = named(path)
     with Cache.open(cached) as cache:
         if os.path.isdir(place):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
             if expect:

@@ -1,10 +1,11 @@
 """Digests of files that ``stat`` says are unchanged, in one sqlite file; it never raises, at worst it costs time."""
 
 import contextlib
+import hashlib
 import os
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
     import sqlite3
 
 _STATE = 40  # bytes of a packed State
+_SHA256 = 32  # bytes
 _SUM = 4  # bytes of a checksum
 
 
 class Cache:
-    """SHA-256 by real path and ``State``, and MD5 by SHA-256; for one thread.
+    """SHA-256 by real path and ``State``, of files and of lists of files, and MD5 by SHA-256; for one thread.
 
     Every value bears a checksum, so that not even a disk that garbles bytes makes it tell a wrong digest; nobody has to
     wait until it is synced either.
@@ -27,8 +29,8 @@ class Cache:
 
     NAME = "hashes.sqlite"
     MOST = 500  # files to look up at once; older sqlites take 999
-    _LAYOUT = 2
-    _TABLES = ("files", "contents")
+    _LAYOUT = 3
+    _TABLES = ("files", "lists", "contents")
     _PATIENCE = 0.2  # seconds to wait for another process that writes; after one such wait no reader waits again
     _LAST_PATIENCE = 2.0  # seconds at the end, where it took as long to learn what is to be written
     _BATCH = 50_000  # rows in memory before they are written
@@ -88,9 +90,22 @@ class Cache:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def known(self, reals: Sequence[bytes]) -> Mapping[bytes, tuple[bytes, bytes]]:
-        """What it knows of at most ``MOST`` files, by their real paths: the packed ``State`` and the SHA-256 of it."""
-        return {real: (value[:_STATE], value[_STATE:]) for real, value in self._values("files", reals)}
+    def recall(self, files: Sequence[tuple[bytes, State]]) -> list[bytes | None]:
+        """The SHA-256 of each of at most ``MOST`` files, given by real path and state; None where it is not known.
+
+        A list that is known whole is remembered as such: 500 unchanged files then cost one row.
+        """
+        packed = [(real, state.pack()) for real, state in files]
+        mark = hashlib.sha256(b"".join(b"%b\0%b" % file for file in packed)).digest()
+        for _, value in self._values("lists", [files[0][0]]):
+            if value.startswith(mark):
+                return [value[place : place + _SHA256] for place in range(_SHA256, len(value), _SHA256)]
+        known = dict(self._values("files", [real for real, _ in packed]))
+        rows = ((known.get(real, b""), state) for real, state in packed)
+        found = [value[_STATE:] if value.startswith(state) else None for value, state in rows]
+        if len(files) > 1 and None not in found:
+            self._keep("lists", files[0][0], b"".join([mark, *filter(None, found)]))
+        return found
 
     def put(self, real: bytes, state: State, sha256: bytes, begun: int) -> None:
         """Remember a digest.
@@ -100,9 +115,9 @@ class Cache:
             state: the file's state, the same before and after.
             sha256: digest, of 32 bytes.
             begun: when hashing began, in nanoseconds since the epoch. A file modified shortly before is not
-                remembered: a later change could bear the same time.
+                remembered: a later change could bear the same time. An mtime that is still to come was set by hand.
         """
-        if begun - max(state.mtime, state.ctime) >= self._GRANULARITY:
+        if min(begun - state.ctime, abs(begun - state.mtime)) >= self._GRANULARITY:
             self._keep("files", real, state.pack() + sha256)
 
     def md5_of(self, sha256: str) -> str | None:

@@ -8,9 +8,8 @@ import contextlib
 import hashlib
 import itertools
 import os
-import stat
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,10 +75,9 @@ def file_sha256(path: Path, *, cache: Cache | None = None, progress: Progress | 
     descriptor = disk.open_regular(path)
     try:
         state, real = state_of(os.fstat(descriptor)), os.path.realpath(os.fsencode(path))
-        known = _recall(cache, [real]).get(real)
-        if known is not None and known[0] == state.pack():
+        if known := _recall(cache, [(real, state)])[0]:
             tell(state.size)
-            return known[1].hex()
+            return known.hex()
         sha256 = _pump(descriptor, None, state.size, _block(), tell)
         _require_unchanged(descriptor, state)
     except OSError as error:
@@ -91,8 +89,8 @@ def file_sha256(path: Path, *, cache: Cache | None = None, progress: Progress | 
     return sha256.hex()
 
 
-def _recall(cache: Cache | None, reals: Sequence[bytes]) -> Mapping[bytes, tuple[bytes, bytes]]:
-    return {} if cache is None else cache.known(reals)
+def _recall(cache: Cache | None, files: Sequence[tuple[bytes, State]]) -> Sequence[bytes | None]:
+    return [None] * len(files) if cache is None else cache.recall(files)
 
 
 def _block() -> memoryview:
@@ -118,7 +116,7 @@ def _pump(reader: int, writer: int | None, size: int, buffer: memoryview, tell: 
 
 
 def _require_unchanged(descriptor: int, state: State) -> None:
-    now = os.fstat(descriptor)
+    now = os.fstat(descriptor)  # not the inode: some network disks number files anew on each machine
     if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) != state[:3]:
         raise FormatError(*_CHANGED)
 
@@ -171,7 +169,7 @@ def scan(folder: Path, *, progress: Progress | None = None) -> Listing:
     """
     tell, rows, walk = progress or _nobody, list[bytes](), scanning.Walk(folder)
     for batch in _batches(walk.files()):
-        rows += [listed_row(found.path, scanning.state(found.full)) for found in batch]
+        rows += [listed_row(found.path, found.state) for found in batch]
         tell(0)
     walk.require_unchanged()
     return Listing(rows=_sorted(rows, folder))
@@ -203,13 +201,12 @@ def tree(
     if executor is None:
         hashed = _here(unknown, tell)
     else:
-        sent = ((found, scanning.state(found.full)) for found in unknown)
-        hashed = spreading.spread(sent, lambda files: executor.submit(digests, files), _BATCH, tell)
+        hashed = spreading.spread(unknown, lambda files: executor.submit(digests, files), _BATCH, tell)
     with contextlib.closing(hashed):
-        for found, state, digest, begun in hashed:
-            rows.append(hashed_row(found.path, digest, state.size))
+        for found, digest, begun in hashed:
+            rows.append(hashed_row(found.path, digest, found.state.size))
             if cache is not None:
-                cache.put(found.real, state, digest, begun)
+                cache.put(found.real, found.state, digest, begun)
     walk.require_unchanged()
     return Manifest(rows=_sorted(rows, folder))
 
@@ -225,54 +222,46 @@ def _unknown(files: Iterator[Found], cache: Cache | None, tell: Progress, rows: 
     """The files that the cache does not know; those that it knows go into ``rows``."""
     for batch in _batches(files):
         tell(0)
-        known = _recall(cache, [found.real for found in batch])
-        for found in batch:
-            packed, digest = known.get(found.real, (b"", b""))
-            state = scanning.state(found.full) if packed else None
-            if state is not None and state.pack() == packed:
-                rows.append(hashed_row(found.path, digest, state.size))
-                tell(state.size)
-            else:
+        known = _recall(cache, [(found.real, found.state) for found in batch])
+        for found, digest in zip(batch, known, strict=True):
+            if digest is None:
                 yield found
+            else:
+                rows.append(hashed_row(found.path, digest, found.state.size))
+                tell(found.state.size)
 
 
 def _here(files: Iterable[Found], tell: Progress) -> Generator[Done]:
     """Small files one by one, then large ones in threads."""
     buffer, large = _block(), []
     for found in files:
-        begun = time.time_ns()
-        state, digest = _hash(found.full, buffer, tell, LARGE)
-        if digest is None:
-            large.append((found, state))
+        if found.state.size < LARGE:
+            begun = time.time_ns()
+            yield found, _hash(found.full, found.state, buffer, tell), begun
         else:
-            yield found, state, digest, begun
+            large.append(found)
     if large:
         yield from spreading.in_threads(large, digests, tell)
 
 
-def _hash(path: bytes, buffer: memoryview, tell: Progress, most: float = float("inf")) -> tuple[State, bytes | None]:
-    """State and digest of a regular file, with little around it, a million times; a file of ``most`` bytes is not read.
+def _hash(path: bytes, state: State, buffer: memoryview, tell: Progress) -> bytes:
+    """The digest of a regular file, with little around it, a million times.
 
     Raises:
-        CkptkitError: it cannot be read, or changed; the message names it.
+        CkptkitError: it cannot be read, or is not in its state any more; the message names it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            status = os.fstat(descriptor)
-            state, digest = state_of(status), None
-            if not stat.S_ISREG(status.st_mode):
-                raise FormatError(*_CHANGED)
-            if state.size < most:
-                digest = _pump(descriptor, None, state.size, buffer, tell)
-                _require_unchanged(descriptor, state)
+            digest = _pump(descriptor, None, state.size, buffer, tell)
+            _require_unchanged(descriptor, state)
         finally:
             os.close(descriptor)
     except FormatError as error:
         raise CkptkitError(f"{os.fsdecode(path)} {error.message}", error.hint) from error
     except OSError as error:
         raise scanning.unreadable(path, error) from error
-    return state, digest
+    return digest
 
 
 def digests(files: Sequence[tuple[bytes, State]], tell: Progress = _nobody) -> list[bytes]:
@@ -285,10 +274,5 @@ def digests(files: Sequence[tuple[bytes, State]], tell: Progress = _nobody) -> l
     Raises:
         CkptkitError: a file cannot be read, or is not in its state any more; the message names it.
     """
-    buffer, out = _block(), []
-    for path, state in files:
-        here, digest = _hash(path, buffer, tell)
-        if digest is None or here[:3] != state[:3]:  # some network disks number files anew on each machine
-            raise CkptkitError(f"{os.fsdecode(path)} {scanning.CHANGED}", scanning.QUIET)
-        out.append(digest)
-    return out
+    buffer = _block()
+    return [_hash(path, state, buffer, tell) for path, state in files]

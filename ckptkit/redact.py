@@ -8,7 +8,7 @@ changes nothing.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ _TOKENS = (
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SECRET = re.compile(
     r"\b(?:apikey|authorization|authtoken|accesstoken|bearer|cookies?|credentials?|dsn|passcode|passphrase|passwd"
-    r"|passwords?|privatekey|pwd|secrets?|secretkey|webhooks?|conn(?:ection)? str(?:ing)?"
+    r"|passwords?|pgpassword|privatekey|pwd|sshpass|secrets?|secretkey|webhooks?|conn(?:ection)? str(?:ing)?"
     r"|(?:access|account|api|auth|client|comet|database|db|deploy|encryption|hf|huggingface|kaggle|license|master"
     r"|neptune|openai|priv|private|service|signing|ssh|storage|subscription|wandb) keys?"
     r"|(?:access|api|auth|azure|bot|comet|csrf|deploy|discord|github|gitlab|hf|hub|huggingface|kaggle|neptune|npm"
@@ -79,6 +79,8 @@ _VALUE_IN_LINE = re.compile(  # quoted, a reference, or a word with the , ; & } 
     r"|(?:(?:Basic|Bearer|Token) )?[\"']?(?:[^\s\"',;&}]|[,;&}](?=[^\s\"',;&}])(?![\w.-]{1,128}[\"']? ?[:=]))+"
 )
 _OPTION = re.compile(r"(?P<key>-{0,2}\+{0,2}[\w.-]+)=(?P<value>.*)", re.DOTALL)
+
+_SHELL_WORD = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^\s\"']+")
 
 _USER_INFO = re.compile(
     r"((?:https?|ssh|s?ftp)://)(?!git@)[^\s/?#\"'<>]{1,2048}@|(://)[^\s/?#\"'<>:@]{0,256}:[^\s/?#\"'<>]{0,2048}@"
@@ -158,14 +160,22 @@ def literal(name: str, value: str) -> str | None:
 
 def argv(arguments: Sequence[str], *, project: Path | None = None) -> tuple[str, ...]:
     """A command line as ``text``; ``--api-key X``, ``--api-key=X``, ``api_key=X`` lose the X, ``--host X`` too."""
-    out: list[str] = []
+    return tuple(_options([text(argument, project=project) for argument in arguments]))
+
+
+def _options(words: Sequence[str]) -> Iterator[str]:
+    """The words of a command line, as they may be shown; one of several words is a line for a shell."""
     option: str | None = None
-    for argument in arguments:
-        shown = text(argument, project=project)
-        mark = None if option is None or shown.startswith("--") else _mark(_kind(option), shown)
-        out.append(mark or _option(shown))
+    for shown in words:
+        mark = None if option is None or shown.startswith("--") else _mark(_kind(option), shown.strip("\"'"))
+        if option in {"-u", "--user"} and ":" in shown and any(word.rpartition("/")[2] == "curl" for word in words):
+            mark = "<redacted:user>"
+        told = mark or _option(shown)
+        if (told == shown or option == "-c") and len(parts := _SHELL_WORD.findall(shown)) > 1:
+            redacted = _options(parts)
+            told = _SHELL_WORD.sub(lambda _, redacted=redacted: next(redacted), shown)  # type: ignore[misc]
+        yield told
         option = shown if shown.startswith("-") and "=" not in shown else None
-    return tuple(out)
 
 
 def values(value: Any, *, project: Path | None = None) -> Any:  # noqa: ANN401 - JSON has no narrower type

@@ -19,11 +19,12 @@ _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "jfs", "bcachef
 
 
 class Found(NamedTuple):
-    """A file of a tree: path below it, path to open, real path."""
+    """A file of a tree: path below it, path to open, real path, and its state when it was found."""
 
     path: bytes
     full: bytes
     real: bytes
+    state: State
 
 
 class _Folder(NamedTuple):
@@ -72,7 +73,7 @@ class Walk:
                     where, linked = entry.path, entry.is_symlink()
                     real = os.path.realpath(where) if linked else b"%b/%b" % (here.real, entry.name)
                     if entry.is_file(follow_symlinks=False) or (linked and _leads_to_file(entry)):
-                        yield Found(here.prefix + entry.name, where, real)
+                        yield Found(here.prefix + entry.name, where, real, state_of(entry.stat()))
                     elif entry.is_dir():
                         self._waiting.append(_below(here, entry, real))
                     else:
@@ -120,7 +121,8 @@ def unreadable(path: bytes, error: OSError) -> CkptkitError:
     """The error for people: a listed file that is not there any more has vanished."""
     if isinstance(error, FileNotFoundError):
         return CkptkitError(f"{os.fsdecode(path)} vanished while it was hashed", QUIET)
-    return CkptkitError(f"{os.fsdecode(path)} cannot be read: {disk.reason(error)}")
+    hint = "give yourself the right to read it" if isinstance(error, PermissionError) else "see the system's log"
+    return CkptkitError(f"{os.fsdecode(path)} cannot be read: {disk.reason(error)}", hint)
 
 
 def state(path: bytes) -> State:

@@ -5,23 +5,23 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from ckptkit.manifest import State
 from ckptkit.scanning import Found
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-Done = tuple[Found, State, bytes, int]
-"""A file, its state, its SHA-256 as 32 bytes, and when hashing began, in nanoseconds since the epoch."""
+    from ckptkit.manifest import State
 
-_Known = tuple[Found, State]
+Done = tuple[Found, bytes, int]
+"""A file, its SHA-256 as 32 bytes, and when hashing began, in nanoseconds since the epoch."""
+
 _MOST = 500  # files in a batch
 _IN_FLIGHT = 100  # batches
 _TICK = 0.5  # seconds between two looks at the time
 
 
 def spread(
-    files: Iterable[_Known],
+    files: Iterable[Found],
     submit: "Callable[[list[tuple[bytes, State]]], Future[list[bytes]]]",
     size: float,
     tell: Callable[[int], None],
@@ -29,7 +29,7 @@ def spread(
     """The files as they are done elsewhere; so few are under way at once that memory stays flat.
 
     Args:
-        files: those to hash, each with its state.
+        files: those to hash.
         submit: sends out a batch of files, by path and state, for their digests.
         size: bytes in a batch; a larger file makes one alone.
         tell: called with the bytes of each file that is done, and with 0 while there is nothing but waiting.
@@ -37,11 +37,11 @@ def spread(
     Raises:
         CkptkitError: as the worker did.
     """
-    waiting: dict[Future[list[bytes]], tuple[list[_Known], int]] = {}
+    waiting: dict[Future[list[bytes]], tuple[list[Found], int]] = {}
     try:
         for batch in _batches(files, size):
             begun = time.time_ns()
-            waiting[submit([(found.full, state) for found, state in batch])] = batch, begun
+            waiting[submit([(found.full, found.state) for found in batch])] = batch, begun
             while len(waiting) >= _IN_FLIGHT:
                 yield from _finished(waiting, tell)
         while waiting:
@@ -52,14 +52,14 @@ def spread(
 
 
 def in_threads(
-    files: Iterable[_Known],
+    files: Iterable[Found],
     work: "Callable[[list[tuple[bytes, State]], Callable[[int], None]], list[bytes]]",
     tell: Callable[[int], None],
 ) -> Generator[Done]:
     """The files as threads of this process are done with them, each on its own.
 
     Args:
-        files: those to hash, each with its state.
+        files: those to hash.
         work: hashes files, and tells how far it is.
         tell: called, by one thread at a time, with the number of bytes done since the last call.
 
@@ -87,25 +87,25 @@ def in_threads(
 
 
 def _finished(
-    waiting: "dict[Future[list[bytes]], tuple[list[_Known], int]]", tell: Callable[[int], None]
+    waiting: "dict[Future[list[bytes]], tuple[list[Found], int]]", tell: Callable[[int], None]
 ) -> Iterator[Done]:
     from concurrent.futures import FIRST_COMPLETED, wait
 
     tell(0)
     for future in wait(waiting, timeout=_TICK, return_when=FIRST_COMPLETED).done:
         batch, begun = waiting.pop(future)
-        for (found, state), digest in zip(batch, future.result(), strict=True):
-            tell(state.size)
-            yield found, state, digest, begun
+        for found, digest in zip(batch, future.result(), strict=True):
+            tell(found.state.size)
+            yield found, digest, begun
 
 
-def _batches(files: Iterable[_Known], size: float) -> Iterator[list[_Known]]:
-    batch, left = list[_Known](), size
-    for known in files:
-        if batch and (len(batch) == _MOST or known[1].size > left):
+def _batches(files: Iterable[Found], size: float) -> Iterator[list[Found]]:
+    batch, left = list[Found](), size
+    for found in files:
+        if batch and (len(batch) == _MOST or found.state.size > left):
             yield batch
             batch, left = [], size
-        batch.append(known)
-        left -= known[1].size
+        batch.append(found)
+        left -= found.state.size
     if batch:
         yield batch

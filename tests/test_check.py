@@ -223,6 +223,13 @@ def test_a_deep_check_hashes_large_files(root: Path) -> None:
     assert len(LARGE) <= sum(told) <= sum(expected)
 
 
+def test_records_are_expected_to_be_hashed_whatever_their_size(tmp_path: Path) -> None:
+    publish(tmp_path, files={"data/train.sha256": LARGE, "w.bin": LARGE})
+    told, expected = list[int](), list[int]()
+    check(tmp_path, progress=told.append, expect=expected.append)
+    assert len(LARGE) <= sum(told) <= sum(expected) < 2 * len(LARGE)
+
+
 def test_absent_weights_are_a_warning_and_an_error_in_a_deep_check(root: Path) -> None:
     (root / "whales" / "v0001" / "weights.txt").unlink()
     quick, deep = check("runs/whales", select=["CK2"]), check("runs/whales", select=["CK2"], deep=True)

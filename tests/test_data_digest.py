@@ -302,6 +302,8 @@ def test_a_single_file(root: Path, project: Path) -> None:
         add("penguins/1", "train")
     with pytest.raises(CkptkitError, match="data is not the dataset train, a file"):
         add("penguins/1", "train", "data")
+    with pytest.raises(CkptkitError, match="an empty path names nothing"):
+        add("penguins/1", "train", "")
     done = add("penguins/1", "train", "copy.csv")
     assert done.event is not None
     assert done.event.data[0].digest == f"sha256:{hashlib.sha256(b'12').hexdigest()}"

@@ -56,7 +56,7 @@ def git(*words: str) -> str:
 
 def test_a_step_is_recorded_beside_its_output(capfd: pytest.CaptureFixture[str]) -> None:
     assert run("--param", "least=1", "--param", "mode=no", script=f"{KEEP}; echo out; echo err >&2") == 0
-    assert capfd.readouterr() == ("out\n", "err\nckptkit: recorded filter in data/kept.txt.lineage.json\n")
+    assert capfd.readouterr() == ("out\n", "err\nckptkit: the record of filter is data/kept.txt.lineage.json\n")
     step = read().step
     [source] = step.inputs
     assert (step.name, step.by, step.params) == ("filter", "ckptkit", {"least": 1, "mode": "no"})
@@ -89,12 +89,26 @@ def test_the_state_of_the_code_is_that_before_the_command_and_data_is_no_code(he
     assert code.tree != git("rev-parse", "HEAD^{tree}")
 
 
-def test_parameters_are_scalars_and_secrets_stay_out() -> None:
+def test_what_other_steps_made_is_no_code_either() -> None:
+    git("init", "-q")
+    git("add", "data/raw.txt")
+    git("commit", "-qm", "first")
+    assert run(script=KEEP) == 0
+    assert run(script="sort data/kept.txt > data/sorted.txt", source="data/kept.txt", out="data/sorted.txt") == 0
+    assert run(script="sort data/sorted.txt > data/last.txt", source="data/sorted.txt", out="data/last.txt") == 0
+    code = read("data/last.txt").step.code
+    assert code is not None
+    assert (code.dirty, code.tree) == (False, git("write-tree"))
+
+
+def test_parameters_are_json_or_text_and_secrets_stay_out() -> None:
     words = {
         "int": ("-3", -3),
         "float": ("1e-3", 0.001),
-        "half": (".5", 0.5),
-        "yes": ("True", True),
+        "half": (".5", ".5"),
+        "yes": ("true", True),
+        "list": ('[1, "a"]', [1, "a"]),
+        "nan": ("NaN", "NaN"),
         "none": ("null", None),
         "id": ("007", "007"),
         "clock": ("12:30", "12:30"),
@@ -136,6 +150,7 @@ def test_a_command_that_fails_leaves_no_record_and_the_earlier_one_as_it_was(cap
         ("f --in data/none --out data/kept.txt -- true", "none is not there"),
         ("f --in data/raw.txt --out data/kept.txt -- true", "the step f did not make"),
         ("f --in data/raw.txt --out data/raw.txt -- true", "data/raw.txt is both input and output"),
+        ("f --in= --out data/kept.txt -- true", "the path of an input is empty"),
         ("f --in data --out data/kept.txt -- true", "lie in one another"),
         ("f --in data/raw.txt --out data -- true", "lie in one another"),
         ("f --in data/raw.txt --out runs/a/b -- true", "lies in the registry root"),
@@ -231,7 +246,7 @@ def test_a_step_in_python(here: Path, capfd: pytest.CaptureFixture[str]) -> None
         np.save(out, np.arange(3))
         step.params["kept"] = 3
         step.params["password"] = "s3cret"  # noqa: S105 - what is to be redacted
-    assert capfd.readouterr() == ("", "ckptkit: recorded tokenise in data/tokens.npy.lineage.json\n")
+    assert capfd.readouterr() == ("", "ckptkit: the record of tokenise is data/tokens.npy.lineage.json\n")
     step_ = read("data/tokens.npy").step
     assert step_.params == {"rate": 0.5, "kept": 3, "password": "<redacted:password>"}
     memory, file = step_.inputs

@@ -219,6 +219,44 @@ def test_memory_is_flat_while_nobody_may_write(tmp_path: Path, monkeypatch: pyte
     assert rows(tmp_path) == 3
 
 
+def test_files_that_are_asked_for_together_are_one_row(tmp_path: Path) -> None:
+    files = [(b"/%d" % number, State(number, 1, 1, 1, 0)) for number in range(3)]
+    digests = [bytes([number]) * 32 for number in range(3)]
+    with Cache(tmp_path) as cache:
+        for (real, state), digest in zip(files, digests, strict=True):
+            cache.put(real, state, digest, time.time_ns())
+    with Cache(tmp_path) as cache:
+        assert cache.recall([*files, (b"/new", files[0][1])]) == [*digests, None]
+        assert cache.recall([(b"/0", State(0, 2, 2, 1, 0)), *files[1:]]) == [None, *digests[1:]]
+        assert cache.recall(files) == digests
+    assert rows(tmp_path, "lists") == 1
+    with contextlib.closing(sqlite3.connect(tmp_path / Cache.NAME)) as connection, connection:
+        connection.execute("DELETE FROM files")
+    with Cache(tmp_path) as cache:
+        assert cache.recall(files) == digests
+        assert cache.recall(files[:2]) == [None] * 2
+        assert cache.recall([files[0], files[2], files[1]]) == [None] * 3
+        assert cache.recall([*files[:2], (b"/2", State(2, 1, 2, 1, 0))]) == [None] * 3
+    data = (tmp_path / Cache.NAME).read_bytes()
+    (tmp_path / Cache.NAME).write_bytes(data.replace(digests[2], digests[1]))
+    with Cache(tmp_path) as cache:
+        assert cache.recall(files) == [None] * 3
+
+
+SECOND = 10**9  # nanoseconds
+
+
+@pytest.mark.parametrize(
+    ("mtime", "ctime", "kept"),
+    [(-3, -3, 1), (-1, -3, 0), (-3, -1, 0), (1, -3, 0), (-3, 1, 0), (10**6, -3, 1), (-3, 10**6, 0)],
+)
+def test_what_the_clock_must_have_passed(tmp_path: Path, mtime: int, ctime: int, kept: int) -> None:
+    begun = time.time_ns()
+    with Cache(tmp_path) as cache:
+        cache.put(b"/x", State(1, begun + mtime * SECOND, begun + ctime * SECOND, 1, 0), b"\1" * 32, begun)
+    assert rows(tmp_path) == kept
+
+
 def test_garbled_bytes_are_not_believed(aged: Path, tmp_path: Path) -> None:
     md5 = "9dd4e461268c8034f5c8564e155c67a6"
     with Cache(tmp_path) as cache:

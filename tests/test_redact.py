@@ -4,6 +4,7 @@ The canaries are put together when the tests run, so that no scanner takes this 
 """
 
 import os
+import re
 import string
 import time
 from pathlib import Path
@@ -192,6 +193,18 @@ def test_values_keep_their_shape() -> None:
         7: "seven",
     }
     assert isinstance(redact.values(config)["model"]["layers"], tuple)
+
+
+def test_lines_for_a_shell() -> None:
+    line = "PGPASSWORD=x1 psql -h db --password hunter2 -c 'select 1' && curl -u bob:pw https://example.org/x"
+    told = redact.argv(["sh", "-c", line])[2]
+    assert not {"x1", "hunter2", "bob", "pw"} & set(re.findall(r"\w+", told))
+    assert "psql -h db" in told
+    assert "-c 'select 1'" in told
+    assert redact.argv(["curl", "-u", "bob:pw"]) == ("curl", "-u", "<redacted:user>")
+    plain = "grep -v '^$' data/a.txt | sort -u > \"my out.txt\""
+    assert redact.argv(["sh", "-c", plain]) == ("sh", "-c", plain)
+    assert redact.argv(redact.argv(["sh", "-c", line])) == redact.argv(["sh", "-c", line])
 
 
 def test_command_lines() -> None:

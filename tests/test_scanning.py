@@ -1,5 +1,8 @@
+import contextlib
 import os
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,11 +74,28 @@ def test_two_links_to_one_folder_are_no_loop(tmp_path: Path) -> None:
     assert [entry.path for entry in hashing.tree(tmp_path / "data")] == ["a/x", "b/x", "c/x"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
-    write(tmp_path / "a" / "b").chmod(0)
-    with pytest.raises(CkptkitError, match=r"a/b cannot be read: permission denied"):
-        hashing.tree(tmp_path)
+@pytest.mark.parametrize("name", ["a/b", "a"])
+def test_what_may_not_be_read_is_named(name: str) -> None:
+    with tempfile.TemporaryDirectory() as place:  # pytest's own lets nobody in
+        Path(place).chmod(0o755)
+        write(Path(place, "a", "b"))
+        Path(place, name).chmod(0)
+        with nobody(), pytest.raises(CkptkitError, match=f"{name} cannot be read: permission denied") as caught:
+            hashing.tree(Path(place))
+        Path(place, name).chmod(0o700)
+    assert caught.value.hint
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[None]:
+    """Root, who may read everything, as a user who may not."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def ask(url: str, headers: Mapping[str, str], *, seconds: float) -> Answer:
         if response.status not in _MOVED or target is None:
             return Answer(response=response, url=urlunsplit(plain), redirects=tuple(redirects))
         response.close()
-        there = _split(urljoin(urlunsplit(plain), quote(target, safe=string.punctuation, encoding="iso-8859-1")))
+        there = _split(quote(target, safe=string.punctuation, encoding="iso-8859-1"), urlunsplit(plain))
         if here.scheme == "https" and there.scheme == "http":
             raise CkptkitError(f"{shown(url)} redirects from https to http", "ask for a URL that stays with https")
         if len(redirects) == _REDIRECTS:
@@ -82,9 +82,9 @@ def _opener() -> "OpenerDirector":
     return opener
 
 
-def _split(url: str) -> SplitResult:
+def _split(url: str, base: str = "") -> SplitResult:
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(urljoin(base, url))
         _ = parts.port  # ValueError: no number
     except ValueError:
         raise CkptkitError("the URL cannot be read", "a / or @ in a password is written %2F or %40") from None

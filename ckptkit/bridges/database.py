@@ -1,8 +1,9 @@
 """The bridge to databases: the rows of one query, through SQLAlchemy, in a transaction that changes nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from ckptkit import disk, hashing, redact
 from ckptkit.bridges import Fetched, shown, statement, tables
@@ -11,7 +12,7 @@ from ckptkit.errors import CkptkitError
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, CursorResult, Engine
 
-_READ_ONLY = {"postgresql": "SET TRANSACTION READ ONLY", "sqlite": "PRAGMA query_only = ON"}
+_READ_ONLY = {"postgresql": "SET TRANSACTION READ ONLY"}  # SQLite's file is opened so
 _ORDERED = "as its ORDER BY says; where that leaves a choice, the database's own"
 _UNORDERED = "the database's own, which may be another each time"
 
@@ -47,7 +48,7 @@ def fetch(
             names = list(result.keys())
             _require_columns(names)
             told = _database_types(result)
-            written = write(content, names, _batches(result), progress)
+            written = write(content, names, result.partitions(tables.BATCH), progress)
     except SQLAlchemyError as error:
         raise CkptkitError(_why(error, url), "check the database and the query") from error
     finally:
@@ -82,18 +83,26 @@ def _engine(address: str) -> "tuple[URL, Engine]":
     except (ArgumentError, ValueError):  # ValueError: a port that is no number
         words = "the database's address cannot be read"
         raise CkptkitError(words, "write dialect+driver://host/name, or sqlite:///file.db") from None
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():  # it would be made
-        raise CkptkitError(
-            f"there is no SQLite file {url.database or 'of no name'}", "write sqlite:///data.db, or sqlite:////data.db"
-        )
     try:
-        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+        engine = sqlalchemy.create_engine(_read_only(url), poolclass=sqlalchemy.NullPool)
     except NoSuchModuleError:
-        raise CkptkitError(f"SQLAlchemy knows no database {url.drivername}", "install its dialect") from None
+        words = f"SQLAlchemy knows no database {url.drivername}"
+        raise CkptkitError(words, "check the name, such as postgresql+psycopg, or install its dialect") from None
     except ImportError as error:
-        package = "psycopg[binary]" if error.name == "psycopg" else error.name
-        raise CkptkitError(f"the driver {error.name} is not installed", f"pip install '{package}'") from None
+        hint = f"install it, or name another: {url.get_backend_name()}+driver://…"
+        raise CkptkitError(f"the driver {error.name} is not installed", hint) from None
     return url, engine
+
+
+def _read_only(url: "URL") -> "URL":
+    """The address of a SQLite file as one that is only read, and not made where there is none."""
+    if url.get_backend_name() != "sqlite":
+        return url
+    file = url.database or ""
+    if not Path(file).is_file():
+        hint = "write sqlite:///data.db, or sqlite:////data.db"
+        raise CkptkitError(f"there is no SQLite file {file or 'of no name'}", hint)
+    return url.set(database=f"file:{quote(file)}").update_query_dict({"uri": "true", "mode": "ro"})
 
 
 def _run(connection: "Connection", query: str) -> "CursorResult[Any]":
@@ -111,10 +120,6 @@ def _require_columns(names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise CkptkitError(f"two columns of the query are called {name}", "name one of them with AS")
-
-
-def _batches(result: "CursorResult[Any]") -> Iterator[Sequence[Sequence[Any]]]:
-    yield from result.partitions(tables.BATCH)
 
 
 def _database_types(result: "CursorResult[Any]") -> list[str | None]:

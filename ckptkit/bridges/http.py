@@ -114,7 +114,7 @@ class _Transfer:
         """What is known of the content, now that it is whole."""
         headers = answer.response.headers
         doubts = {}
-        if answer.response.status == _OK and headers["Content-Length"] is None and not answer.response.chunked:
+        if answer.response.status == _OK and answer.response.length is None and not answer.response.chunked:
             doubts["bytes"] = "the server did not say how many there are: had it stopped too early, nobody would know"
         encoding = headers["Content-Encoding"]
         if encoding not in {None, "identity"}:

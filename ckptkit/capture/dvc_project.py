@@ -4,7 +4,6 @@ Formats: https://dvc.org/doc/user-guide/project-structure, and ``dvc/schema.py``
 """
 
 import contextlib
-import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -18,9 +17,9 @@ from ckptkit.errors import FormatError
 
 LOCK = "dvc.lock"
 POINTER = ".dvc"
+FOLDER = ".dir"
+"""How the MD5 of a folder ends."""
 
-_NAMES = 100_000  # names in a folder that are looked at for .dvc files
-_POINTERS = 1_000  # .dvc files of other names that are read in one folder
 # DVC writes YAML 1.2, in which `no` is a text and 1e-05 a number; PyYAML reads 1.1.
 _TEXTS = re.compile(rb"(?m)^([ -]*(?:[^\s:'\"]+: |- ))(yes|no|on|off)$", re.IGNORECASE)
 _NUMBERS = re.compile(rb"(?m)^([ -]*(?:[^\s:'\"]+: |- )-?\d+)(e[-+]\d+)$")
@@ -35,9 +34,14 @@ class Entry:
 
     @property
     def md5(self) -> str | None:
-        """Its MD5, ending in ``.dir`` for a folder."""
+        """Its MD5, ending in ``FOLDER`` for a folder."""
         found = self.said.get("md5")
         return found if isinstance(found, str) and found else None
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder, as far as its MD5 tells."""
+        return (self.md5 or "").endswith(FOLDER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,21 +68,13 @@ def root(path: Path, project: Path) -> Path:
 
 def pointers(path: Path, top: Path) -> Iterator[Path]:
     """The files that may say that ``path`` or a folder above it is tracked, the likeliest first."""
-    way = [(above, below.name) for below, above in zip((path, *path.parents), path.parents, strict=False)]
-    way = way[: [folder for folder, _ in way].index(top) + 1]
-    named = [folder / f"{name}{POINTER}" for folder, name in way]
-    yield from (file for file in named if os.path.exists(file))  # noqa: PTH110 - never raises
+    for place in (path, *path.parents):
+        if place == top:
+            break
+        file = place.with_name(f"{place.name}{POINTER}")
+        if os.path.exists(file):  # noqa: PTH110 - never raises
+            yield file
     yield from locks(path, top)
-    if os.path.isdir(top / POINTER):  # noqa: PTH112 - never raises
-        for folder, _ in way:
-            yield from (file for file in _beside(folder) if file not in named)
-
-
-def _beside(folder: Path) -> list[Path]:
-    with contextlib.suppress(OSError), os.scandir(folder) as names:
-        found = [each.name for each in itertools.islice(names, _NAMES) if each.name.endswith(POINTER)]
-        return [folder / name for name in sorted(found)[:_POINTERS] if name != POINTER]
-    return []
 
 
 def locks(path: Path, top: Path) -> Iterator[Path]:
@@ -126,7 +122,7 @@ def _load(file: Path) -> Mapping[str, Any]:
 
 
 def _written(stages: object, name: str) -> Mapping[str, Any]:
-    """A stage as dvc.yaml has it, which alone tells its working directory and flags."""
+    """A stage as dvc.yaml has it, which alone tells its working directory."""
     found = stages.get(name, stages.get(name.partition("@")[0])) if isinstance(stages, Mapping) else None
     found = found.get("do", found) if isinstance(found, Mapping) else None
     return found if isinstance(found, Mapping) else {}
@@ -139,30 +135,14 @@ def _stage(file: Path, name: str | None, said: Mapping[str, Any], written: Mappi
     outs = said.get("outs") or []
     if not isinstance(outs, list) or not all(isinstance(each, Mapping) for each in outs):
         raise FormatError("names no outputs in the form that DVC writes")
-    flags = _flags(written)
     return Stage(
         file=file,
         name=name,
         command=tuple(map(str, command if isinstance(command, list) else [command])) if command else (),
         params=params if isinstance(params, Mapping) else {},
         deps=_entries(said.get("deps"), folder),
-        outs=_entries([{**each, **flags.get(str(each.get("path")), {}), **_totals(each)} for each in outs], folder),
+        outs=_entries(outs, folder),
     )
-
-
-def _flags(written: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    kinds = (written.get(kind) for kind in ("outs", "metrics", "plots"))
-    named = (each for kind in kinds if isinstance(kind, list) for each in kind if isinstance(each, Mapping))
-    return {path: flags for each in named for path, flags in each.items() if isinstance(flags, Mapping)}
-
-
-def _totals(said: Mapping[str, Any]) -> dict[str, int]:
-    """Number and size of the files of a folder that cloud versioning lists one by one."""
-    files = said.get("files")
-    if not isinstance(files, list):
-        return {}
-    sizes = (each.get("size") for each in files if isinstance(each, Mapping))
-    return {"nfiles": len(files), "size": sum(size for size in sizes if isinstance(size, int))}
 
 
 def _entries(listed: object, folder: str | None) -> tuple[Entry, ...]:

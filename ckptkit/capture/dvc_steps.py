@@ -129,12 +129,11 @@ def _content(entry: Entry, stage: Stage, project: Path) -> Content:
     path, outside = (None, False) if entry.path is None else redact.path(Path(entry.path), project)
     if entry.path is None and (address := dvc_project.address(entry.said.get("path"), stage.file.parent, project)):
         source |= address
-    folder = (entry.md5 or "").endswith(".dir") or "files" in entry.said
-    size, files = entry.said.get("size"), entry.said.get("nfiles") if folder else 1
+    size, files = entry.said.get("size"), entry.said.get("nfiles") if entry.is_folder else 1
     return Content(
         path=path,
         outside=outside,
-        kind="remote" if path is None else "directory" if folder else "file",
+        kind="remote" if path is None else "directory" if entry.is_folder else "file",
         digest=None,
         files=files if isinstance(files, int) else None,
         bytes=size if isinstance(size, int) else None,

@@ -6,26 +6,25 @@ Format: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 import os
 import re
 import shlex
-import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ckptkit import disk, hashing, redact
-from ckptkit.capture.claim import Claim, is_there
+from ckptkit.capture import repository
+from ckptkit.capture.claim import Claim, Held, Verdict, differs, is_there
 from ckptkit.capture.command import ProbeError
-from ckptkit.capture.repository import Git
 from ckptkit.errors import CkptkitError, FormatError
-from ckptkit.hash_cache import Cache
-from ckptkit.hashing import Progress
-from ckptkit.manifest import Hashed, Manifest
+from ckptkit.manifest import Hashed
 from ckptkit.words import count
 
 _LIMIT = 1024  # bytes; a pointer is shorter, says the specification
 _FORM = re.compile(rb"version https://\S+/spec/v1\n(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d{1,18})\n?")
 _SECONDS = 10.0
 _SHOWN = 5  # names
+
+_Pointer = tuple[str, int]  # object id and size
 
 
 def claim(path: Path, project: Path) -> Claim | None:
@@ -36,46 +35,34 @@ def claim(path: Path, project: Path) -> Claim | None:
         project: the folder that paths are recorded relative to.
     """
     if os.path.isdir(path):  # noqa: PTH112 - never raises
-        return _folder(path) if _in_play(path) else None
-    held = _pointer(path)
-    if held is not None:
-        oid, size = held
-        why = "it holds a pointer of Git LFS, not its content: `git lfs pull` brings it"
-        return Claim(
-            system="git_lfs", said=_said(path, oid, size), absent=why, digest=f"sha256:{oid}", bytes=size, files=1
-        )
-    kept = _kept(path) if _in_play(path.parent) else None
-    if kept is None:
-        return None
-    oid, size = kept
-    here, shown = is_there(path), shlex.quote(redact.path(path, project)[0])
+        return _folder(path)
+    folder = next(above for above in path.parents if os.path.isdir(above))  # noqa: PTH112 - as above
+    name = os.fspath(path.relative_to(folder))
+    absent = None
+    pointer = _pointer(path)
+    if pointer is not None:
+        absent = "a pointer of Git LFS is in its place; `git lfs pull` brings it"
+    else:
+        pointer = _kept(folder, name).get(name)
+        if pointer is None:
+            return None
+        if not is_there(path):
+            shown = shlex.quote(redact.path(path, project)[0])
+            absent = f"`git restore {shown}` and `git lfs pull` bring it"
+    oid, size = pointer
     return Claim(
         system="git_lfs",
-        said=_said(path, oid, size),
-        absent=None if here else f"it is not here, only its pointer in git: `git restore {shown}` brings it",
+        said={"oid": f"sha256:{oid}", "size": size, **_remote(folder)},
+        absent=absent,
         digest=f"sha256:{oid}",
         bytes=size,
         files=1,
-        check=partial(_check, oid, size) if here else None,
+        check=None if absent else partial(_check, {path.name: pointer}),
     )
 
 
-def _said(path: Path, oid: str, size: int) -> dict[str, Any]:
-    out: dict[str, Any] = {"oid": f"sha256:{oid}", "size": size}
-    address = _address(path.parent)
-    return out | ({"remote": address} if address else {})
-
-
-def _check(
-    oid: str, size: int, _: Path, content: Manifest | Hashed, __: Cache | None, ___: Progress | None
-) -> Mapping[str, Any]:
-    if isinstance(content, Hashed) and (content.sha256, content.bytes) == (oid, size):
-        return {"agrees": True}
-    return {"agrees": False, "difference": f"has other content than git's pointer says: sha256:{oid}, {size:,} bytes"}
-
-
-def _pointer(path: str | Path) -> tuple[str, int] | None:
-    """The object id and size that a file holds in place of its content."""
+def _pointer(path: str | Path) -> _Pointer | None:
+    """What a file holds in place of its content."""
     try:
         if os.stat(path).st_size > _LIMIT:  # noqa: PTH116 - a str or a Path
             return None
@@ -84,7 +71,7 @@ def _pointer(path: str | Path) -> tuple[str, int] | None:
         return None
 
 
-def _parsed(data: bytes) -> tuple[str, int] | None:
+def _parsed(data: bytes) -> _Pointer | None:
     found = _FORM.fullmatch(data)
     return (found[1].decode(), int(found[2])) if found else None
 
@@ -96,84 +83,39 @@ def _folder(path: Path) -> Claim | None:
     except CkptkitError:  # said where the folder is hashed
         return None
     names = [name for name, state in listing if state.size <= _LIMIT and _pointer(f"{path}/{name}")]
-    kept = _kept_below(path)
+    kept = _kept(path, ".")
     for name in names:
         kept.pop(name, None)
     if not names and not kept:
         return None
-    said: dict[str, Any] = {"files": len(names) + len(kept)}
+    said: dict[str, Any] = {"files": len(names) + len(kept), **_remote(path)}
     if names:
         said |= {"pointers": len(names), "such_as": [redact.text(name) for name in names[:_SHOWN]]}
-    if address := _address(path):
-        said["remote"] = address
-    why = "every file in it holds a pointer of Git LFS, not its content: `git lfs pull` brings them"
     return Claim(
         system="git_lfs",
         said=said,
-        absent=why if len(names) == len(listing) else None,
-        check=partial(_check_all, kept) if kept else None,
+        absent="pointers of Git LFS are in place of its files; `git lfs pull` brings them"
+        if len(names) == len(listing)
+        else None,
+        check=partial(_check, kept) if kept else None,
     )
 
 
-def _check_all(
-    kept: Mapping[str, tuple[str, int]], _: Path, content: Manifest | Hashed, __: Cache | None, ___: Progress | None
-) -> Mapping[str, Any]:
-    files = (content,) if isinstance(content, Hashed) else content
+def _check(kept: Mapping[str, _Pointer], held: Held) -> Verdict:
+    files = (held.content,) if isinstance(held.content, Hashed) else held.content
     different = [file.path for file in files if kept.get(file.path, (file.sha256, 0))[0] != file.sha256]
     if not different:
         return {"agrees": True}
     words = f"has other content than git's pointers say in {count(len(different), 'file')}"
-    return {"agrees": False, "difference": f"{words}: {', '.join(different[:_SHOWN])}"}
+    return differs(f"{words}: {', '.join(different[:_SHOWN])}")
 
 
-def _in_play(folder: Path) -> bool:
-    """Whether git's attributes put any file at or below ``folder`` into the care of Git LFS."""
-    for above in (folder, *folder.parents):
-        files = [above / ".gitattributes"]
-        top = os.path.lexists(above / ".git")
-        if top:
-            files.append(above / ".git" / "info" / "attributes")
-        for file in files:
-            try:
-                if b"filter=lfs" in disk.read_regular(file, disk.CONFIG_LIMIT):
-                    return True
-            except FormatError:
-                continue
-        if top or os.path.ismount(above):
-            break
-    return False
-
-
-def _git(folder: Path) -> Git:
-    # Without a protocol, a partial clone fetches nothing behind our back.
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or "CONFIG" in name}
-    return Git(
-        folder=folder,
-        variables=plain | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "none"},
-        deadline=time.monotonic() + _SECONDS,
-    )
-
-
-def _kept(path: Path) -> tuple[str, int] | None:
-    """The pointer that git's index has for a file."""
-    folder = next(above for above in path.parents if os.path.isdir(above))  # noqa: PTH112 - never raises
-    name = f":./{path.relative_to(folder)}"
-    git = _git(folder)
+def _kept(folder: Path, within: str) -> dict[str, _Pointer]:
+    """The pointers that git's index has for files in a folder, at or below ``within``, by their path in it."""
+    git = repository.at(folder, seconds=_SECONDS)
     try:
-        if int(git("cat-file", "-s", name)) > _LIMIT:
-            return None
-        return _parsed(git("cat-file", "blob", name))
-    except (ProbeError, OSError, ValueError):
-        return None
-
-
-def _kept_below(folder: Path) -> dict[str, tuple[str, int]]:
-    """The pointers that git's index has for files below a folder, by their path in it."""
-    git = _git(folder)
-    try:
-        lines = [
-            line.partition("\t") for line in os.fsdecode(git("ls-files", "-s", "-z", "--", ".")).split("\0") if line
-        ]
+        listed = os.fsdecode(git("ls-files", "-s", "-z", "--", f":(literal){within}")).split("\0")
+        lines = [line.partition("\t") for line in listed if line]
         ids = {path: words.split()[1] for words, _, path in lines if words.startswith("100")}
         asked = "".join(f"{each}\n" for each in {*ids.values()})
         sizes = (line.split() for line in git("cat-file", "--batch-check", stdin=asked).splitlines())
@@ -181,7 +123,7 @@ def _kept_below(folder: Path) -> dict[str, tuple[str, int]]:
         said = git("cat-file", "--batch", stdin=small)
     except (ProbeError, OSError, ValueError, IndexError):
         return {}
-    found: dict[str, tuple[str, int]] = {}
+    found: dict[str, _Pointer] = {}
     start = 0
     while start < len(said):
         end = said.index(b"\n", start)
@@ -192,15 +134,16 @@ def _kept_below(folder: Path) -> dict[str, tuple[str, int]]:
     return {path: found[each] for path, each in ids.items() if each in found}
 
 
-def _address(folder: Path) -> str | None:
+def _remote(folder: Path) -> dict[str, str]:
     """Where the objects are, as git's configuration has it: that of LFS, else of the remote ``origin``."""
-    git = _git(folder)
+    git = repository.at(folder, seconds=_SECONDS)
     for words in (
         ("config", "--get", "lfs.url"),
         ("config", "--blob", ":.lfsconfig", "--get", "lfs.url"),
         ("config", "--get", "remote.origin.url"),
     ):
         said = git.ask(*words)
-        if said:
-            return redact.url(said)
-    return None
+        address = redact.url(said) if said else None
+        if address:
+            return {"remote": address}
+    return {}

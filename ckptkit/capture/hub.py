@@ -7,16 +7,12 @@ import hashlib
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ckptkit import redact
-from ckptkit.capture.claim import Claim, entries, is_there, rehash
-from ckptkit.hash_cache import Cache
-from ckptkit.hashing import Progress
-from ckptkit.manifest import Hashed, Manifest
+from ckptkit.capture.claim import Claim, Held, Verdict, differs, is_there
 from ckptkit.words import count
 
 _PLACE = re.compile(r"(?s).*/(model|dataset|space)s--([^/]+)/snapshots/([^/]+)(?:/(.+))?")
@@ -44,7 +40,7 @@ def claim(path: Path, _: Path) -> Claim | None:
     said = {"type": kind, "repo": redact.text(repo), "revision": revision}
     said |= {"file": redact.text(inner)} if inner else {}
     words = ["hf", "download", repo, *([inner] if inner else []), "--repo-type", kind, "--revision", revision]
-    why = f"its content is not in the Hub's cache: `{shlex.join(words)}` brings it"
+    why = f"`{shlex.join(words)}` brings it"
     blob = _blob(os.fspath(place))
     return Claim(
         system="hub",
@@ -77,24 +73,18 @@ def _blob(file: str) -> str | None:
     return name if _BLOB.fullmatch(name) else None
 
 
-def _check(
-    place: Path, _: Path, content: Manifest | Hashed, __: Cache | None, progress: Progress | None
-) -> Mapping[str, Any]:
+def _check(place: Path, held: Held) -> Verdict:
     different, nameless = [], 0
-    for file, entry in entries(content, place):
+    for file, entry in replace(held, path=place).files():
         blob = _blob(file)
+        git_id = hashlib.sha1(b"blob %d\0" % entry.bytes, usedforsecurity=False)
         if blob is None:
             nameless += 1
-        elif blob != (entry.sha256 if len(blob) == _SHA256 else _git_id(file, entry, progress)):
+        elif blob != (entry.sha256 if len(blob) == _SHA256 else held.rehash(file, entry, git_id)):
             different.append(entry.path)
     if different:
         names = redact.text(", ".join(different[:_SHOWN]))
-        words = f"has {count(len(different), 'file')} whose content is not what the blob's name says: {names}"
-        return {"agrees": False, "difference": words}
+        return differs(f"has {count(len(different), 'file')} whose content is not what the blob's name says: {names}")
     if nameless:
         return {"why_not": f"{count(nameless, 'file')} in it are no links to blobs, whose names would tell the content"}
     return {"agrees": True}
-
-
-def _git_id(file: str, entry: Hashed, progress: Progress | None) -> str:
-    return rehash(file, entry, hashlib.sha1(b"blob %d\0" % entry.bytes, usedforsecurity=False), progress)

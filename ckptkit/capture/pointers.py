@@ -1,5 +1,6 @@
 """Pointers: what DVC, Git LFS and the Hub's cache say of a dataset, and whether its content is what they say."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from ckptkit import disk, redact
 from ckptkit.capture import dvc, dvc_steps, git_lfs, hub
-from ckptkit.capture.claim import Claim
+from ckptkit.capture.claim import Claim, Held
 from ckptkit.hash_cache import Cache
 from ckptkit.hashing import Progress
 from ckptkit.manifest import Hashed, Manifest
@@ -22,7 +23,7 @@ class Pointer:
 
     Attributes:
         source: JSON types by system; secrets and private paths are taken out.
-        absent: why the content is not here, with the command that brings it; None where it is here.
+        absent: the command that brings content that is not here, in words; None where it is here.
         digest: ``sha256:…`` of the content, where a pointer to one file has it.
         bytes: size of the content, where a pointer says it.
         files: number of its files, likewise.
@@ -47,6 +48,11 @@ def find(path: Path, project: Path) -> Pointer | None:
     Returns:
         None where no system knows the path. Where nothing is there, ``absent`` is set or it is None.
     """
+    found = _found(path, project)
+    return found or _found(Path(os.path.realpath(path)), project)  # who is asked by a link may track what it leads to
+
+
+def _found(path: Path, project: Path) -> Pointer | None:
     source: dict[str, Any] = {}
     claims: list[Claim] = []
     for system, claim in _SYSTEMS.items():
@@ -87,7 +93,7 @@ def agree(
         if claim.check is None:
             continue
         try:
-            verdict = claim.check(path, content, cache, progress)
+            verdict = claim.check(Held(path=path, content=content, cache=cache, progress=progress))
         except Exception as error:  # noqa: BLE001 - no pointer fails a save
             verdict = {"why_not": disk.reason(error)}
         words = {key: redact.text(each) if isinstance(each, str) else each for key, each in verdict.items()}

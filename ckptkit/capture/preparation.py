@@ -15,6 +15,7 @@ from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import AT_SAVE, Content, Sidecar, Step, StepCode
 
 _CHANGED = "changed while the step ran: which content was read is not known"
+_SIBLINGS = 1000  # most outputs of other steps in a folder that are told from changes of the code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +76,14 @@ def begin(
     now = observation.moment(from_training=command is None, modified=None, cwd=Path.cwd())
     if not str(name).strip():
         raise CkptkitError("the step has no name", "say what it does, such as deduplicate")
-    place = _place(output, inputs, root)
+    place = require_place(output, root)
+    _require_apart(place, inputs)
     unknown: dict[str, str] = {}
     with hash_cache.Cache.open() as cache:
         look = _Look(output=place, project=now.project, cache=cache, progress=progress, unknown=unknown)
         found = tuple(look.content(value, f"step.inputs[{number}]") for number, value in enumerate(inputs))
     paths = [place, *filter(None, map(data.place, inputs))]
+    paths += (made for folder in {path.parent for path in paths} for made in sidecar.outputs(folder)[:_SIBLINGS])
     own = [*paths, *map(sidecar.path, paths)]
     return Preparation(
         name=redact.text(str(name).strip(), project=now.project),
@@ -121,8 +124,8 @@ def finish(step: Preparation, *, progress: hashing.Progress | None = None) -> Re
         code=step.code,
         inputs=tuple(replace(each, digest=None) if n in changed else each for n, each in enumerate(step.inputs)),
         output=output,
-        started=_time(step.started),
-        finished=_time(finished),
+        started=timestamp(step.started),
+        finished=timestamp(finished),
         seconds=round(seconds, 3),
     )
     warnings = [f"the input {record.inputs[n].path or '(in memory)'} {_CHANGED}" for n in changed]
@@ -138,7 +141,7 @@ def _earlier(step: Preparation, record: Step) -> Sidecar:
     """The record of an earlier run that made what is there by the same step; a build tool finds nothing to do then."""
     with contextlib.suppress(FormatError):
         found = sidecar.read(step.output)
-        if found is not None and _is_same(found.step, record):
+        if found is not None and _essence(found.step) == _essence(record):
             return found
     raise CkptkitError(
         f"the step {step.name} left {step.output} as it was: nothing was recorded",
@@ -146,25 +149,32 @@ def _earlier(step: Preparation, record: Step) -> Sidecar:
     )
 
 
-def _is_same(one: Step, other: Step) -> bool:
-    """Whether two steps did the same to the same with the same result."""
-
-    def essence(step: Step) -> object:
-        return step.name, step.params, [each.digest for each in step.inputs], step.output.digest
-
-    return essence(one) == essence(other)
+def _essence(step: Step) -> object:
+    """What two steps share that did the same to the same with the same result."""
+    return step.name, step.params, [each.digest for each in step.inputs], step.output.digest
 
 
-def _place(output: str | os.PathLike[str], inputs: Sequence[object], root: Path) -> Path:
-    """Where the output lies, if it may lie there."""
+def require_place(output: str | os.PathLike[str], root: Path) -> Path:
+    """Where an output is to lie, absolute, with a record beside it.
+
+    Raises:
+        CkptkitError: it is no path, lies in or around the registry root, or a file of another has the record's name.
+    """
     place = data.place(output)
     if place is None or not os.fspath(output):
-        raise CkptkitError(f"{output!r} is no path of an output", "name the file or folder that the step writes")
+        raise CkptkitError(f"{output!r} is no path of an output", "name a file or folder")
     datasets.refuse_nested([place], root, "the output")
+    if disk.real(root) in disk.real(place).parents:
+        raise CkptkitError(f"{place} lies in the registry root {root}", "keep data elsewhere")
     sidecar.require_free(place)
+    return place
+
+
+def _require_apart(place: Path, inputs: Sequence[object]) -> None:
+    """Refuse inputs that the output would replace or hold, or that hold it."""
+    if any(isinstance(value, str) and not value for value in inputs):
+        raise CkptkitError("the path of an input is empty", "name a file or folder, or a URL")
     real = disk.real(place)
-    if disk.real(root) in real.parents:
-        raise CkptkitError(f"{place} lies in the registry root {root}", "have the step write elsewhere")
     for named in filter(None, map(data.place, inputs)):
         source = disk.real(named)
         if source == real:
@@ -173,7 +183,6 @@ def _place(output: str | os.PathLike[str], inputs: Sequence[object], root: Path)
         if source in real.parents or real in source.parents:
             words = f"the input {named} and the output {place} lie in one another"
             raise CkptkitError(words, "have the step write beside its input")
-    return place
 
 
 def _state(path: Path) -> object:
@@ -223,16 +232,16 @@ class _Look:
     def content(self, value: object, where: str) -> Content:
         """What an input, or the output, holds at this moment.
 
-        Data outside of project and home that lies below the output's folder is recorded by its path from there, with
-        ``./`` before it, so that the chain can be followed wherever the whole folder goes.
+        Data outside of project and home that lies below the output's folder, or below that beside it, is recorded by
+        its path from there, such as ``./raw`` or ``../raw/a.txt``: the chain is followed wherever all of it goes.
         """
         found, facts = self.look(value)
         self.unknown.update({f"{where}.{fact}": why for fact, why in facts.items()})
         seen, place = found.dataset, data.place(value)
         path, number = seen.path, None
         if place is not None:
-            if seen.outside and self.output.parent in place.parents and place != self.output:
-                path = f"./{place.relative_to(self.output.parent).as_posix()}"
+            if seen.outside and place != self.output:
+                path = self._near(place) or path
             try:
                 number = rows.count(place)
             except rows.UncountedError as error:
@@ -251,6 +260,12 @@ class _Look:
             rows=number,
             source=seen.source,
         )
+
+    def _near(self, place: Path) -> str | None:
+        for folder, prefix in zip(self.output.parents, ("./", "../"), strict=False):
+            if folder in place.parents and folder.name:
+                return f"{prefix}{place.relative_to(folder).as_posix()}"
+        return None
 
     def look(self, value: object) -> tuple[data.Observation, dict[str, str]]:
         """The same as a dataset, and why what of it is not known is not, by fact."""
@@ -279,5 +294,6 @@ def _finite(params: Mapping[str, object]) -> dict[str, Any]:
     return found
 
 
-def _time(seconds: float) -> str:
+def timestamp(seconds: float) -> str:
+    """Seconds since the epoch as a record has them, in UTC."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -78,6 +78,19 @@ class Place:
     unsafe: bool
 
 
+def at(folder: Path, *, seconds: float) -> Git:
+    """Git in a folder, whether that is in a repository or not; it reads alone.
+
+    Args:
+        folder: where git works.
+        seconds: how long it may take altogether.
+    """
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _KEPT}
+    # Replaced objects are not in a clone; without a protocol, a partial clone fetches nothing behind our back.
+    plain |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1", "GIT_ALLOW_PROTOCOL": "none"}
+    return Git(folder=Path(os.path.realpath(folder)), variables=plain, deadline=time.monotonic() + seconds)
+
+
 def locate(start: Path, scratch: Path, unknown: dict[str, str]) -> Place:
     """Find the repository around ``start``; its index is copied into ``scratch``, which takes all that is written.
 
@@ -85,10 +98,7 @@ def locate(start: Path, scratch: Path, unknown: dict[str, str]) -> Place:
         ProbeError: there is none, it has no work tree, or git cannot be asked.
         OSError: the index cannot be copied.
     """
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _KEPT}
-    # Replaced objects are not in a clone; without a protocol, a partial clone fetches nothing behind our back.
-    plain |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1", "GIT_ALLOW_PROTOCOL": "none"}
-    outer = Git(folder=Path(os.path.realpath(start)), variables=plain, deadline=time.monotonic() + SECONDS)
+    outer = at(start, seconds=SECONDS)
     unsafe = False
     try:
         said = outer(*_LOCATE)
@@ -106,7 +116,8 @@ def locate(start: Path, scratch: Path, unknown: dict[str, str]) -> Place:
     if (own / "index").exists():
         shutil.copy2(own / "index", scratch / "index")  # with its time, which git compares with the files'
     (scratch / "objects").mkdir()
-    variables = plain | {
+    variables = {
+        **outer.variables,
         "GIT_DIR": str(own),
         "GIT_WORK_TREE": str(top),
         "GIT_INDEX_FILE": str(scratch / "index"),

@@ -19,6 +19,15 @@ def path(output: Path) -> Path:
     return output.with_name(f"{output.name}{SUFFIX}")
 
 
+def outputs(folder: Path) -> list[Path]:
+    """What lies directly in a folder and has a sidecar, by name; nothing where it is no folder."""
+    try:
+        names = [name.removesuffix(SUFFIX) for name in os.listdir(folder) if name.endswith(SUFFIX)]
+    except (OSError, ValueError):
+        return []
+    return [folder / name for name in sorted(names) if name and os.path.lexists(folder / name)]
+
+
 def require_free(output: Path) -> None:
     """Refuse an output whose sidecar would take the place of a file that is not ckptkit's.
 

@@ -1,5 +1,6 @@
 """The chain of steps behind a dataset, followed through the sidecars beside what each step wrote."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -54,7 +55,8 @@ def follow(
 
 def _named(path: Path) -> Path:
     """The name of a file or folder that has the sidecar: a link may bear another."""
-    return disk.real(path) if path.is_symlink() and not os.path.lexists(sidecar.path(path)) else path
+    is_link = os.path.islink(path)  # noqa: PTH114 - Path.is_symlink raises for a name that is too long
+    return disk.real(path) if is_link and not os.path.lexists(sidecar.path(path)) else path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,21 +73,29 @@ class _Link:
         if content.path is None or content.kind not in {"file", "directory"}:
             return None
         parts = PurePosixPath(content.path).parts
-        if ".." in parts or content.path.startswith("/") or "\0" in content.path:
+        if not parts or ".." in parts[1:] or content.path.startswith("/") or "\0" in content.path:
             return None
         if content.outside:
-            return _named(self.path.parent.joinpath(*parts)) if content.path.startswith("./") else None
-        if parts[:1] == ("~",):
-            return _named(disk.expand(content.path))
-        return _named(self._project(project).joinpath(*parts))
+            near = content.path.startswith(("./", "../"))
+            return _named(Path(os.path.normpath(self.path.parent.joinpath(*parts)))) if near else None
+        if parts[0] in {"~", ".."}:
+            return _named(disk.expand(content.path)) if parts[0] == "~" else None
+        places = self._places(parts, project)
+        return _named(next(filter(os.path.lexists, places), places[0]))
 
-    def _project(self, project: Path) -> Path:
-        """What the paths are relative to: wherever the output's own path leads up to, so that projects can move."""
+    def _places(self, parts: tuple[str, ...], project: Path) -> list[Path]:
+        """Where an input may be now: the project may have moved, or a folder of it with both input and output."""
         output = self.record.step.output
-        parts = PurePosixPath(output.path or "").parts
-        if parts and not output.outside and self.path.parts[-len(parts) :] == parts:
-            return Path(*self.path.parts[: -len(parts)])
-        return disk.project_root(self.path.parent) or project
+        told, here = PurePosixPath(output.path or "").parts, self.path.parts
+        ends = zip(reversed(told), reversed(here), strict=False)
+        same = 0 if output.outside else len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], ends)))
+        above = told[: len(told) - same]
+        if same and not above:
+            return [Path(*here[:-same], *parts)]
+        places = [(disk.project_root(self.path.parent) or project).joinpath(*parts)]
+        if same and parts[: len(above)] == above:
+            places.append(Path(*here[:-same], *parts[len(above) :]))
+        return places
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,26 +134,21 @@ class _Chain:
             if len(self.links) == MOST:
                 self.faults.append(f"only {MOST} steps were followed")
                 return None
-            shown = Step.from_dict(redact.values(record.step.to_dict(), project=self.project))
+            shown = self._shown(record.step)
         except FormatError as error:
             name = redact.path(sidecar.path(path), self.project)[0]
             self.faults.append(f"{name}: {redact.text(error.message, project=self.project)}")
             return None
         return _Link(path=path, record=record, shown=shown)
 
+    def _shown(self, step: Step) -> Step:
+        """The step without what is secret or private: somebody else may have written it down."""
+        command = None if step.command is None else redact.argv(step.command, project=self.project)
+        return replace(Step.from_dict(redact.values(step.to_dict(), project=self.project)), command=command)
+
     def _visit_files(self, folder: Path) -> None:
-        try:
-            with os.scandir(folder) as entries:
-                names = sorted(entry.name for entry in entries if entry.name.endswith(sidecar.SUFFIX))
-        except (OSError, ValueError):  # no folder
-            return
-        for name in names:
-            file = folder / name.removesuffix(sidecar.SUFFIX)
-            if len(self.links) < MOST and file.exists():
-                self.visit(file)
-            elif file.exists():
-                self.faults.append(f"only {MOST} steps were followed")
-                return
+        for file in sidecar.outputs(folder)[: MOST + 1]:
+            self.visit(file)
 
     def judged(self, link: _Link) -> Step:
         """The step as a version records it."""

@@ -101,10 +101,8 @@ def _pairs(before: Listing, now: Listing) -> Iterator[tuple[str, State | None, S
 
 def recall(path: Path, state: State, cache: Cache | None) -> str | None:
     """The SHA-256 in hex of a file in a state, where it was hashed in it."""
-    if cache is None:
-        return None
-    packed, digest = cache.known([real := os.path.realpath(os.fsencode(path))]).get(real, (b"", b""))
-    return digest.hex() if packed == state.pack() else None
+    found = cache.recall([(os.path.realpath(os.fsencode(path)), state)])[0] if cache else None
+    return found.hex() if found else None
 
 
 def judge(difference: Difference, digests: Mapping[str, str]) -> tuple[tuple[str, ...] | None, str]:

@@ -3,11 +3,10 @@
 import argparse
 import contextlib
 import os
-import re
 from typing import Any
 
 from ckptkit.cli.shared import FINE, NO, REFERENCE, Bar, Output, fail, pairs, to_json, verb, warn
-from ckptkit.errors import CkptkitError
+from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.words import inert
 
 VERBS = ("data",)
@@ -77,7 +76,7 @@ def _add_step(parser: argparse.ArgumentParser) -> None:
     add("name", metavar="NAME", help="what the step does, such as deduplicate")
     add("--in", dest="inputs", action="extend", nargs="+", default=[], metavar="PATH", help="what it reads; also a URL")
     add("--out", required=True, metavar="PATH", help="the file or folder that it writes; beside it PATH.lineage.json")
-    add("--param", action="append", default=[], metavar="K=V", help="a parameter of the step")
+    add("--param", action="append", default=[], metavar="K=V", help="a parameter of the step; V is JSON, else text")
     add("command", nargs="+", metavar="COMMAND", help="what to run; with --json its output goes to stderr")
 
 
@@ -89,7 +88,7 @@ def _step(options: argparse.Namespace) -> tuple[int, str]:
         options.command,
         inputs=options.inputs,
         output=options.out,
-        params={key: _scalar(text) for key, text in pairs(options.param, "--param", "write --param least=5").items()},
+        params={key: _value(text) for key, text in pairs(options.param, "--param", "write --param least=5").items()},
         root=options.root,
         stdout=_STDERR if options.json else None,
         watch=Bar,
@@ -97,25 +96,20 @@ def _step(options: argparse.Namespace) -> tuple[int, str]:
     warn(done.warnings)
     if options.json:
         return FINE, to_json(done.sidecar.to_dict())
-    fail(f"recorded {done.sidecar.step.name} in {os.path.relpath(done.path)}", FINE)  # stdout is the command's
+    fail(f"the record of {done.sidecar.step.name} is {os.path.relpath(done.path)}", FINE)  # stdout is the command's
     return FINE, ""
 
 
 _STDERR = 2
-_SAID = {"true": True, "false": False, "null": None}
-_WORDS = {form: value for word, value in _SAID.items() for form in (word, word.title(), word.upper())}
-_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?")
 
 
-def _scalar(text: str) -> object:
-    """A scalar as YAML 1.2 reads it: ``no`` and ``12:30`` are text."""
-    with contextlib.suppress(ValueError):  # more digits than Python reads
-        if _INTEGER.fullmatch(text):
-            return int(text)
-        if _FLOAT.fullmatch(text):
-            return float(text)
-    return _WORDS.get(text, text)
+def _value(text: str) -> object:
+    """What a parameter is: JSON where it is that, else text."""
+    from ckptkit import documents
+
+    with contextlib.suppress(FormatError):
+        return documents.load_json(os.fsencode(text))
+    return text
 
 
 def _add_snapshot(parser: argparse.ArgumentParser) -> None:

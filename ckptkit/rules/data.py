@@ -6,6 +6,7 @@ from typing import Any
 from ckptkit.checkpoint import LINEAGE, Checkpoint
 from ckptkit.record import Dataset, Lineage
 from ckptkit.rules.base import Fault, rule, some, unknown
+from ckptkit.words import count
 
 
 @rule("CK301", "no dataset is recorded", of=Lineage, severity="warning", fix="save with --data NAME=PATH (data={...})")
@@ -20,7 +21,7 @@ def no_dataset(lineage: Lineage) -> Iterator[Fault]:
     "a dataset has no digest",
     of=Checkpoint,
     severity="warning",
-    fix="keep a copy of what was read, in a file or folder, and name that with --data",
+    fix="name a copy of what was read with --data; `ckptkit data snapshot SOURCE OUT` makes one of a URL or a query",
 )
 def no_digest(found: Checkpoint) -> Iterator[Fault]:
     """A name or an address says where data was, not which data it was: what lies there changes.
@@ -122,7 +123,7 @@ def pointer_alone(lineage: Lineage) -> Iterator[Fault]:
             if said.get("absent") is True:
                 yield Fault(f"the dataset {dataset.name} is known by its pointer alone, that of {system}: {why}")
             elif said.get("pointers"):
-                held = f"{said['pointers']} pointers of {system} in place of files"
+                held = f"{count(said['pointers'], 'pointer')} of {system} in place of content"
                 yield Fault(f"the dataset {dataset.name} holds {held}", hint="run `git lfs pull`, train and save again")
 
 

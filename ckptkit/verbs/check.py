@@ -225,14 +225,16 @@ def _add_versions(scope: _Scope, model: Model, shown: Mapping[str, str], *, deep
 
 def _cost(job: _Job) -> int:
     """The bytes that looking at a version reads."""
-    total = 0
+    total, above = 0, len(os.path.join(job.folder, ""))  # noqa: PTH118 - a str, many times
     for folder, _, files in os.walk(job.folder):
         for name in files:
+            path = os.path.join(folder, name)  # noqa: PTH118
             try:
-                size = os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - a str, many times
+                size = os.lstat(path).st_size
             except OSError:
                 continue
-            total += size if job.deep or size <= checkpoint.HASHED_ALWAYS else 0
+            is_read = job.deep or size <= checkpoint.HASHED_ALWAYS or checkpoint.is_record(path[above:])
+            total += size if is_read else 0
     return total
 
 

@@ -34,8 +34,6 @@ from ckptkit.words import moment
 _LISTED = 10_000
 """Most files that an event lists."""
 
-Expect = Callable[[int], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
@@ -79,7 +77,7 @@ def add(
     cached: bool = True,
     root: str | os.PathLike[str] | None = None,
     progress: hashing.Progress | None = None,
-    expect: Expect | None = None,
+    expect: Callable[[int], None] | None = None,
 ) -> Added:
     """Add to the history of a version the digest of a dataset that was not known when it was saved.
 
@@ -102,7 +100,7 @@ def add(
     home, cwd = roots.default_root(root, Path.cwd()), Path.cwd()
     known = index.load(home)
     asked = _asked(references.resolve(home, known, ref, cwd=cwd, exact=True), name, known)
-    places = [disk.expand(path)] if path else _places(asked, home, cwd)
+    places = _places(asked, home, cwd) if path is None else [content.named(path)]
     if asked.known.digest:
         found = content.digest(places[0], cached=cached, progress=progress, expect=expect)
         done = Added(version=asked.version, dataset=asked.known, found=found, event=None, warnings=())
@@ -169,7 +167,7 @@ def _key(asked: _Asked) -> str | None:
     if dataset.kind == "file" and dataset.path and dataset.bytes is not None:
         return seen.unhashed_file(dataset.path.rpartition("/")[2], dataset.bytes)
     with contextlib.suppress(FormatError):
-        return f"sha256:{hashing.file_sha256(asked.version.path / (dataset.sizes or ''))}"
+        return f"sha256:{hashing.file_sha256(asked.version.path / dataset.sizes)}" if dataset.sizes else None
     return None
 
 

@@ -8,12 +8,12 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ckptkit import bridges, disk, hashing, redact, roots
 from ckptkit.bridges import Fetched, database, filesystem, http
-from ckptkit.capture import datasets, process, rows, sidecar
+from ckptkit.capture import process, rows, sidecar
+from ckptkit.capture.preparation import require_place, timestamp
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Content, ContentKind, Sidecar, Step
 
@@ -83,8 +83,8 @@ def data_snapshot(
             code=None,
             inputs=(_input(output, fetched),),
             output=replace(output, path=path, outside=outside),
-            started=_time(started),
-            finished=_time(time.time()),
+            started=timestamp(started),
+            finished=timestamp(time.time()),
             seconds=round(time.monotonic() - clock, 3),
         )
         return Snapshot(path=place, sidecar=_publish(content, place, step, unknown), warnings=fetched.warnings)
@@ -92,10 +92,7 @@ def data_snapshot(
 
 def _place(out: str | os.PathLike[str], root: Path) -> Path:
     """Where OUT is to be, if nothing is there and it may be there."""
-    place = Path(os.path.abspath(disk.expand(out)))  # noqa: PTH100 - a link stays as named
-    datasets.refuse_nested([place], root, "OUT")
-    if disk.real(root) in disk.real(place).parents:
-        raise CkptkitError(f"{place} lies in the registry root {root}", "keep data elsewhere")
+    place = require_place(out, root)
     if os.path.lexists(place):
         raise _taken(place)
     if not place.parent.is_dir():
@@ -137,20 +134,23 @@ def _draft(place: Path, source: str) -> Iterator[Path]:
     """Where the content arrives, beside OUT; the same place for the same source, and kept where that can be resumed."""
     sign = hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     folder = place.with_name(f".{place.name}.{sign}")
-    folder.mkdir(exist_ok=True)
-    with disk.lock(folder / "lock", 0):
-        content, kept = folder / "arriving" / place.name, False
-        if not http.is_resumable(content):
-            shutil.rmtree(content.parent, ignore_errors=True)  # of a process that was killed
-        content.parent.mkdir(exist_ok=True)
-        try:
-            yield content
-        except BaseException:
-            kept = http.is_resumable(content)
-            raise
-        finally:
-            if not kept:
-                shutil.rmtree(folder, ignore_errors=True)
+    content, kept = folder / "arriving" / place.name, False
+    try:
+        folder.mkdir(exist_ok=True)
+        with disk.lock(folder / "lock", 0):
+            if not http.is_resumable(content):
+                shutil.rmtree(content.parent, ignore_errors=True)  # of a process that was killed
+            content.parent.mkdir(exist_ok=True)
+            try:
+                yield content
+            except BaseException:
+                kept = http.is_resumable(content)
+                raise
+            finally:
+                if not kept:
+                    shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise CkptkitError(f"{place} cannot be written: {disk.reason(error)}", disk.advice(error)) from error
 
 
 def _fetch(
@@ -228,7 +228,3 @@ def _link(content: Path, place: Path) -> None:
         if os.path.lexists(place):
             raise
         content.rename(place)
-
-
-def _time(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -4,7 +4,10 @@ import csv
 import datetime as dt
 import hashlib
 import json
+import os
+import shlex
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
@@ -17,6 +20,7 @@ import pytest
 from freezing import CANARY, Freeze, Frozen, project
 from pyarrow import parquet
 
+import ckptkit
 from ckptkit.bridges import tables
 
 BY_ID = "SELECT * FROM reviews ORDER BY id"
@@ -167,6 +171,30 @@ def test_it_reads_only(freeze: Freeze) -> None:
     assert freeze("sqlite:///none.db", "out.csv", "--query", BY_ID).names() == ["pyproject.toml", "reviews.db"]
 
 
+@pytest.mark.parametrize("asked", ["?mode=rw&uri=true", "?mode=rwc&uri=1&timeout=1"])
+def test_options_of_sqlite_make_no_file_and_do_not_let_it_write(freeze: Freeze, asked: str) -> None:
+    Path("reviews.db").rename("re view?s#.db")
+    done = freeze(f"sqlite:///re view%3Fs#.db{asked}", "out.csv", "--query", BY_ID)
+    assert done.err == ""
+    assert done.names() == ["out.csv", "out.csv.lineage.json", "pyproject.toml", "re view?s#.db"]
+    sql = "WITH x AS (SELECT 1) DELETE FROM reviews RETURNING id, text"
+    done = freeze(f"sqlite:///re view%3Fs#.db{asked}", "b.csv", "--query", sql, "--unordered")
+    assert "attempt to write a readonly database" in done.err
+
+
+@pytest.mark.parametrize("out", ["out.csv", "out.parquet"])
+@pytest.mark.usefixtures("freeze")
+def test_a_disk_that_is_full(out: str) -> None:
+    sql = "SELECT id, hex(zeroblob(200000)) AS text FROM reviews ORDER BY id"
+    words = [sys.executable, "-m", "ckptkit", "data", "snapshot", "sqlite:///reviews.db", out, "--query", sql]
+    env = os.environ | {"PYTHONPATH": str(Path(ckptkit.__file__).parents[1])}
+    line = f"ulimit -f 100; exec {shlex.join(words)}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, env=env)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"{out} cannot be written: " in done.stderr
+    assert sorted(os.listdir()) == ["pyproject.toml", "reviews.db"]
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
@@ -301,7 +329,9 @@ def test_the_cursor_is_at_the_server(freeze: Freeze, server: str) -> None:
     [
         "SELECT nextval('counter') AS a, 1 AS b ORDER BY 1",
         "SELECT id, text FROM many ORDER BY id LIMIT 1 FOR UPDATE",
-        "WITH x AS /**/ (SELECT 1) /**/ DELETE FROM many RETURNING id, text",
+        "WITH x AS (SELECT 1) DELETE FROM many RETURNING id, text",
+        "WITH x AS (DELETE FROM many RETURNING id) SELECT id FROM x",
+        "SELECT id INTO copy FROM many",
     ],
 )
 def test_postgresql_is_only_read(freeze: Freeze, server: str, sql: str) -> None:
@@ -310,7 +340,10 @@ def test_postgresql_is_only_read(freeze: Freeze, server: str, sql: str) -> None:
         connection.execute("CREATE SEQUENCE IF NOT EXISTS counter")
     done = freeze(server, "out.csv", "--query", sql, "--unordered")
     assert done.code == 2
-    assert "read-only transaction" in done.err or "only what reads is run" in done.err
+    assert "the database says" in done.err
+    with psycopg.connect(server.replace("+psycopg", "")) as connection:
+        told = connection.execute("SELECT count(*), to_regclass('copy'), (SELECT is_called FROM counter) FROM many")
+        assert told.fetchone() == (100_000, None, False)
 
 
 def test_values_that_are_written_down_in_no_one_way(freeze: Freeze, server: str) -> None:

@@ -126,6 +126,7 @@ def test_names_that_are_not_ascii(freeze: Freeze, web: Web) -> None:
         ("ftp://localhost/a", "ftp:// is not fetched over http"),
         ("/a", "redirects more than 10 times"),
         (f"http://{USER}localhost:x/", "the URL cannot be read"),
+        (f"http://{USER}[::1/", "the URL cannot be read"),
     ],
 )
 def test_redirects_that_are_not_followed(freeze: Freeze, web: Web, location: str, said: str) -> None:
@@ -304,8 +305,9 @@ def test_a_server_that_is_not_there(freeze: Freeze, web: Web) -> None:
     assert web.asked == []
 
 
-def test_a_length_that_nobody_said(freeze: Freeze, web: Web) -> None:
-    web.pages["/a"] = Page(body=BODY, framing="none")
+@pytest.mark.parametrize("said", [{}, {"Content-Length": "-5"}, {"Content-Length": "all"}])
+def test_a_length_that_nobody_said(freeze: Freeze, web: Web, said: dict[str, str]) -> None:
+    web.pages["/a"] = Page(body=BODY, framing="none", headers=said)
     done = freeze(web.at("/a", USER), "a.bin")
     assert "had it stopped too early, nobody would know" in done.err
     assert "step.inputs[0].bytes" in done.record("a.bin")["unknown"]

@@ -1,7 +1,6 @@
 """Pointers of DVC. Every hash and form here is what DVC 3.67.1 wrote for the same files."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ def test_a_folder_that_is_other_than_its_pointer_says(project: Path) -> None:
     (project / "data/a.csv").write_text("jello a.csv")
     assert verdict(project / "data", project).startswith("has the MD5 ")
     (project / "data/a.csv").write_text("longer than it was")
-    assert verdict(project / "data", project) == "holds 208 bytes, data.dvc says 201"
+    assert verdict(project / "data", project).startswith("has the MD5 ")
     (project / "data/a.csv").unlink()
     assert verdict(project / "data", project) == "holds 15 files, data.dvc says 16"
     shutil.rmtree(project / "data")
@@ -136,8 +135,7 @@ def test_what_is_absent_and_what_is_a_wrong_name(project: Path) -> None:
         found = pointers.find(project / name, project)
         assert found is not None
         assert found.source["dvc"]["absent"] is True
-        words = "its content is not here, only what data.dvc says of it: `dvc pull data.dvc` brings it"
-        assert found.absent == words
+        assert found.absent == "`dvc pull data.dvc` brings it"
     (project / "data").mkdir()
     assert pointers.find(project / "data", project) is not None
 
@@ -172,32 +170,12 @@ def test_a_file_and_its_hash_from_the_cache(tmp_path: Path) -> None:
     [
         (f"md5: {HASHES['md5']}\n  size: 11", "md5-dos2unix"),
         ("etag: '\"9a0364b9e99bb480dd25e1f0284c8555\"'\n  size: 11", "has no MD5 of it"),
-        ("hash: md5", "has no MD5 of it"),
+        ("hash: md5\n  files:\n  - relpath: b.csv", "has no MD5 of it"),
     ],
 )
 def test_hashes_that_are_not_made_again(out: str, words: str, tmp_path: Path) -> None:
     put(tmp_path, {"a.csv": "hello a.csv", "a.csv.dvc": f"outs:\n- path: a.csv\n  {out}\n"})
     assert words in verdict(tmp_path / "a.csv", tmp_path)
-
-
-def test_files_with_versions_in_a_cloud(tmp_path: Path) -> None:
-    cloud = "cloud:\n{0}  origin:\n{0}    etag: 0x8E-1\n{0}    version_id: '2026-11-24'\n"
-    listed = f"  - relpath: a.csv\n    md5: {HASHES['md5']}\n    size: 11\n    {cloud.format('    ')}"
-    put(tmp_path, {"data/a.csv": "hello a.csv", "data.dvc": f"outs:\n- hash: md5\n  path: data\n  files:\n{listed}"})
-    found = agreed(tmp_path / "data", tmp_path)
-    assert found.source["dvc"] == {"file": "data.dvc", "hash": "md5", "size": 11, "nfiles": 1, "agrees": True}
-    put(tmp_path, {"b.csv": "hello a.csv"})
-    one = f"{FILE.replace('a.csv', 'b.csv')}  push: false\n  {cloud.format('  ')}"
-    put(tmp_path, {"b.csv.dvc": one})
-    assert said(tmp_path / "b.csv", tmp_path) == {
-        "file": "b.csv.dvc",
-        "md5": HASHES["md5"],
-        "hash": "md5",
-        "size": 11,
-        "push": False,
-        "cloud": {"origin": {"etag": "0x8E-1", "version_id": "2026-11-24"}},
-        "agrees": True,
-    }
 
 
 def test_where_an_import_is_from(project: Path) -> None:
@@ -229,17 +207,31 @@ def test_remotes(project: Path) -> None:
     assert "remote" not in said(project / "a.csv", project)
 
 
-def test_pointers_of_other_names_and_working_directories(project: Path) -> None:
-    put(project, {"deep/in/a.csv": "hello a.csv", "deep/other.dvc": f"wdir: in\n{FILE}", "deep/broken.dvc": "outs: ["})
-    found = said(project / "deep/in/a.csv", project)
-    assert (found["file"], found["agrees"]) == ("deep/other.dvc", True)
-    assert pointers.find(project / "deep/in", project) is None
+def test_a_link_to_what_is_tracked(project: Path) -> None:
+    (project / "link").symlink_to("data")
+    found = said(project / "link", project)
+    assert (found["file"], found["agrees"]) == ("data.dvc", True)
+
+
+def test_links_into_a_cache_that_was_cleared_are_absent_and_not_damaged(project: Path) -> None:
+    put(project, {"a.csv.dvc": FILE})
+    shutil.rmtree(project / "data")
+    (project / "data/sub").mkdir(parents=True)
+    for name in ("a.csv", "data/sub/a.csv"):
+        (project / name).symlink_to(project / ".dvc/cache/files/md5/a6/c3")
+    for name in ("a.csv", "data", "data/sub/a.csv"):
+        found = pointers.find(project / name, project)
+        assert found is not None
+        assert found.absent, name
+    put(project, {".dvc/cache/files/md5/a6/c3": "hello a.csv"})
+    assert verdict(project / "a.csv", project) is True
+    assert verdict(project / "data", project) == "holds 1 file, data.dvc says 16"
 
 
 @pytest.mark.parametrize("name", ["no", "on", "1_000", "2026-01-01", "0x1f", "é ü"])
 def test_names_that_yaml_could_take_for_something_else(name: str, tmp_path: Path) -> None:
     plain = f"'{name}'" if name in {"1_000", "2026-01-01", "0x1f"} else name
-    put(tmp_path, {name: "hello a.csv", "a.dvc": FILE.replace("a.csv", plain), ".dvc/config": ""})
+    put(tmp_path, {name: "hello a.csv", f"{name}.dvc": FILE.replace("a.csv", plain), ".dvc/config": ""})
     assert said(tmp_path / name, tmp_path)["agrees"] is True
 
 
@@ -257,17 +249,10 @@ def test_paths_outside_of_project_and_home(tmp_path: Path) -> None:
     assert (found["file"], found["agrees"]) == ("a.csv.dvc", True)
 
 
-def test_an_output_without_content_that_is_not_in_the_cache(tmp_path: Path) -> None:
+def test_a_stage_whose_output_is_not_here(tmp_path: Path) -> None:
     lock = f"    - path: out.csv\n      hash: md5\n      md5: {HASHES['md5']}\n      size: 11\n"
     put(tmp_path, {"sub/dvc.lock": f"schema: '2.0'\nstages:\n  make:\n    cmd: x\n    outs:\n{lock}"})
     found = pointers.find(tmp_path / "sub/out.csv", tmp_path)
     assert found is not None
-    assert found.absent is not None
-    assert found.absent.endswith("`dvc pull sub/out.csv` brings it")
-    put(tmp_path, {"sub/dvc.yaml": "stages:\n  make:\n    cmd: x\n    outs:\n    - out.csv:\n        cache: false\n"})
-    os.utime(tmp_path / "sub/dvc.lock", ns=(1, 1))
-    found = pointers.find(tmp_path / "sub/out.csv", tmp_path)
-    assert found is not None
-    assert found.absent is not None
-    assert found.absent.endswith("`dvc repro sub/dvc.yaml:make` brings it")
-    assert (found.source["dvc"]["stage"], found.source["dvc"]["cache"]) == ("make", False)
+    words = "`dvc pull sub/out.csv` or `dvc repro` brings it"
+    assert (found.absent, found.source["dvc"]["stage"]) == (words, "make")

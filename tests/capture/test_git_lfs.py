@@ -47,13 +47,13 @@ def test_a_file_whose_content_is_here(repo: Path) -> None:
     put(repo, {"data/here é.bin": "edit"})
     changed = agreed(repo / "data/here é.bin", repo).source["git_lfs"]
     assert changed["agrees"] is False
-    assert changed["difference"] == f"has other content than git's pointer says: {digest('here')}, 4 bytes"
+    assert changed["difference"] == "has other content than git's pointers say in 1 file: here é.bin"
 
 
 def test_a_pointer_in_place_of_content(repo: Path, tmp_path: Path) -> None:
     found = pointers.find(repo / "data/there.bin", repo)
     assert found is not None
-    assert found.absent == "it holds a pointer of Git LFS, not its content: `git lfs pull` brings it"
+    assert found.absent == "a pointer of Git LFS is in its place; `git lfs pull` brings it"
     assert found.source["git_lfs"] == {
         "oid": digest("there"),
         "size": 5,
@@ -69,7 +69,8 @@ def test_a_pointer_in_place_of_content(repo: Path, tmp_path: Path) -> None:
 def test_a_file_that_is_not_checked_out(repo: Path) -> None:
     found = pointers.find(repo / "data/gone.bin", repo)
     assert found is not None
-    assert found.absent == "it is not here, only its pointer in git: `git restore data/gone.bin` brings it"
+    words = "`git restore data/gone.bin` and `git lfs pull` bring it"
+    assert found.absent == words
     assert found.digest == digest("gone")
     assert pointers.find(repo / "data/wrong name.bin", repo) is None
     assert pointers.find(repo / "no folder/x.bin", repo) is None
@@ -94,7 +95,18 @@ def test_a_folder_of_nothing_but_pointers(repo: Path) -> None:
     put(repo, {"all/a.bin": pointer("a"), "all/b.bin": pointer("b")})
     found = pointers.find(repo / "all", repo)
     assert found is not None
-    assert found.absent == "every file in it holds a pointer of Git LFS, not its content: `git lfs pull` brings them"
+    assert found.absent == "pointers of Git LFS are in place of its files; `git lfs pull` brings them"
+
+
+def test_attributes_that_git_has_for_a_part_of_its_tree(repo: Path) -> None:
+    put(repo, {"deep/below/.gitattributes": "*.dat filter=lfs\n", "deep/below/a.dat": "a"})
+    blob = git(repo, "hash-object", "-w", "--stdin", stdin=pointer("a").encode())
+    git(repo, "update-index", "--add", "--cacheinfo", f"100644,{blob},deep/below/a.dat")
+    (repo / "link").symlink_to("deep")
+    for place in ("deep", "link", "deep/below/a.dat"):
+        assert agreed(repo / place, repo).source["git_lfs"]["agrees"] is True, place
+    put(repo, {"deep/below/a.dat": "b"})
+    assert agreed(repo / "deep", repo).source["git_lfs"]["agrees"] is False
 
 
 def test_what_is_no_pointer(repo: Path) -> None:

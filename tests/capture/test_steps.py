@@ -245,6 +245,39 @@ def test_so_may_a_folder_outside_of_project_and_home(project: Path, tmp_path: Pa
     )
 
 
+def test_a_folder_of_the_project_may_bear_another_name(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project / "data", tmp_path / "elsewhere" / "corpus")
+    found, _ = follow(tmp_path / "elsewhere" / "corpus" / "tokens")
+    assert found == [(name, "verified", None) for name in ("filter", "deduplicate", "tokenise")]
+    for name in ("tokens", "tokens.lineage.json"):  # its inputs stay where they were
+        (project / "made").mkdir(exist_ok=True)
+        shutil.move(project / "data" / name, project / "made" / name)
+    (project / "made" / "unique.txt").write_text("of another\n")
+    found, _ = follow(project / "made" / "tokens")
+    assert found == [(name, "verified", None) for name in ("filter", "deduplicate", "tokenise")]
+
+
+def test_a_file_in_the_folder_beside_that_of_the_output(project: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "nfs"
+    for folder in ("raw", "kept"):
+        (disk / folder).mkdir(parents=True)
+    (disk / "raw" / "source.txt").write_text("one\n")
+    prepare([disk / "raw" / "source.txt"], disk / "raw" / "a.txt")
+    prepare([disk / "raw" / "a.txt", project / "data" / "raw.txt"], disk / "kept" / "a.txt", name="keep")
+    found = sidecar.read(disk / "kept" / "a.txt")
+    assert found is not None
+    assert [each.path for each in found.step.inputs] == ["../raw/a.txt", "data/raw.txt"]
+    shutil.move(disk, tmp_path / "elsewhere")
+    kept = tmp_path / "elsewhere" / "kept" / "a.txt"
+    assert follow(kept)[0] == [("a.txt", "verified", None), ("keep", "verified", None)]
+
+
+def test_a_name_that_no_disk_takes_is_not_here(project: Path) -> None:
+    write(project / "out.txt", path="n" * 5000, outside=False)
+    (project / "out.txt").write_text("out\n")
+    assert follow(project / "out.txt")[0] == [("out.txt", "broken", "out.txt was written to after the step")]
+
+
 def test_data_below_the_home(project: Path, private_home: Path) -> None:
     (private_home / "raw.txt").write_text("one\n")
     prepare([private_home / "raw.txt"], private_home / "kept.txt")
@@ -265,7 +298,8 @@ def test_a_link_to_what_a_step_wrote_has_its_steps(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["../raw.txt", "/etc/passwd", "./../raw.txt", "a\0b", "raw.txt", "~nobody/raw.txt", None]
+    "path",
+    ["../raw.txt", "../../raw.txt", "", ".", "/etc/passwd", "./../raw.txt", "a\0b", "raw.txt", "~nobody/raw.txt", None],
 )
 def test_a_path_that_leads_elsewhere_is_not_followed(project: Path, path: str | None) -> None:
     outside = project.parent / "outside"
@@ -283,11 +317,13 @@ def test_what_somebody_else_wrote_is_redacted(project: Path, private_home: Path)
     found = sidecar.read(output)
     assert found is not None
     told = replace(
-        found.step, params={"api_key": "s3cret", "path": f"{private_home}/x"}, command=("curl", "https://u:pw@host/")
+        found.step,
+        params={"api_key": "s3cret", "path": f"{private_home}/x"},
+        command=("curl", "--api-key", "s3cret", "https://u:pw@host/"),
     )
     sidecar.write(output, told, {})
     unknown: dict[str, str] = {}
     shown = steps.follow(output, digest(output), project=project, where="data.train.steps", unknown=unknown)[-1]
     assert shown.params == {"api_key": "<redacted:api-key>", "path": "~/x"}
-    assert shown.command == ("curl", "https://host/")
+    assert shown.command == ("curl", "--api-key", "<redacted:api-key>", "https://host/")
     assert shown.link == "verified"

@@ -3,20 +3,18 @@
 The digest of an object is the SHA-256 of its encoding. ``u(n)`` is n as 8 bytes; ``s(t)`` is ``u(length)`` and the
 UTF-8 of t (lone surrogates as ``surrogatepass``); numbers are little-endian. A value is ``s(tag)`` and then, by tag:
 
-- ``none  nan-time  missing`` (the last two pandas' NaT and NA): nothing. ``bool``: one byte. ``float``: 8 bytes of
-  IEEE 754; ``complex``: twice that. ``int``: ``s`` of the hexadecimal, as ``hex()`` writes it.
-- ``date  time  datetime  timedelta  decimal.decimal  uuid.uuid  pandas.timestamp  pandas.timedelta  pandas.period
-  pandas.interval``: ``s`` of the text (ISO 8601 where there is one; after a space the time zone where one is set).
+- ``NoneType  pandas.NaTType  pandas.NAType``: nothing. ``bool``: one byte. ``float``: 8 bytes of IEEE 754;
+  ``complex``: twice that. ``int``: ``s`` of the hexadecimal, as ``hex()`` writes it.
+- ``datetime.date  datetime.time  datetime.datetime  datetime.timedelta  decimal.Decimal  uuid.UUID  pandas.Timestamp
+  pandas.Timedelta``: ``s`` of the text, ISO 8601 where there is one, in which a time zone is an offset.
 - ``str  bytes  bytearray``: ``u(length)`` and the bytes. ``list  tuple``: ``u(length)`` and each value.
-- ``dict  bunch``: ``u(length)``, then each key and its value, in their order.
+- ``dict  sklearn.Bunch``: ``u(length)``, then each key and its value, in their order.
 - ``array  scalar`` (numpy): *elements*, that is ``s(dtype) u(dimensions) u(each length)`` and the elements in C order:
   their bytes; or each as a value, where they are objects or texts of any length; or, of a ``structure``, ``u(fields)``
-  and for each ``s(name)`` and its *elements*. ``masked``: *elements*, with a *column* where their bytes would be.
-- ``tensor`` (torch): *elements*; if quantized, those of the integers, ``s(scheme)``, and scale, zero point and, per
-  channel, the axis as values. ``torch.TensorDataset``: the tensors as a tuple.
+  and for each ``s(name)`` and its *elements*.
+- ``tensor`` (torch): *elements*. ``torch.TensorDataset``: the tensors as a tuple.
 - ``sparse`` (scipy): ``u(dimensions) u(each length)`` and a *column* of the entries of which not every byte is zero,
-  in C order, duplicates added up, with a column of coordinates for each axis inside. ``sparse tensor`` (torch): the
-  same, ``u(sparse dimensions)`` before the column.
+  in C order, duplicates added up, with a column of coordinates for each axis inside.
 - ``dataframe``: index, column labels, ``u(columns)``, each *column*. ``series``: index, name, *column*.
   ``index``: name, *column*. ``multiindex``: ``u(levels)``, each name and *column* with the tag ``index``.
 - ``polars.DataFrame  pyarrow.Table`` (or record batch): ``u(columns)``, then for each ``s(name)`` and *column*;
@@ -36,15 +34,16 @@ and *column*. Hashed are: the numbers of the missing rows, 8 bytes each; *length
   Intervals have their ends inside.
 - polars: an Enum has its texts, and inside its categories in their order; a Categorical is its texts; a decimal or a
   number of 128 bits is its text.
-- pyarrow: dictionaries, run ends and extensions have what they stand for inside; an ordered dictionary its order too.
+- pyarrow: dictionaries and extensions have what they stand for inside; an ordered dictionary its order too.
 
-Layout, and so no content, are: strides, byte order and padding; chunks and offsets; what lies under a mask or a missing
+Layout, and so no content, are: strides, byte order and padding; chunks and offsets; what lies under a missing
 row; whether text is Python's or Arrow's; the order of a dictionary that is not ordered; sparse formats and stored
 zeros; devices and gradients; metadata such as ``attrs``, and what a schema forbids; the folder of a file.
 """
 
 from collections.abc import Mapping
 
+from ckptkit import disk
 from ckptkit.capture.memory import (
     arrays,
     arrow,
@@ -55,7 +54,7 @@ from ckptkit.capture.memory import (
     sparse,
     tensors,
 )
-from ckptkit.capture.memory.encoder import Encoder, UnsupportedError, Writer, class_name, type_name
+from ckptkit.capture.memory.encoder import Encoder, UnsupportedError, Writer, class_name, is_genuine, type_name
 
 __all__ = ["UnsupportedError", "digest", "type_name"]
 
@@ -71,19 +70,25 @@ def digest(value: object) -> tuple[str, int]:
     """The digest of an object, ``sha256:…``, and the size of its content in bytes.
 
     Raises:
-        UnsupportedError: it is, or holds, an object of a type that this package does not encode.
-        RecursionError: it holds itself, or is nested too deeply.
+        UnsupportedError: it is, or holds, an object of a type that this package does not encode; or cannot be read.
     """
     encoder = Encoder(_writer)
-    encoder.value(value)
+    try:
+        encoder.value(value)
+    except UnsupportedError:
+        raise
+    except RecursionError:
+        raise UnsupportedError("holds itself, or is nested too deeply") from None
+    except Exception as error:  # a library's own, about an object at the end of a training
+        raise UnsupportedError(f"could not be read: {disk.reason(error)}") from error
     return f"sha256:{encoder.finish().hex()}", encoder.size
 
 
 def _writer(kind: type) -> Writer:
     name = class_name(kind)
-    if name in _WRITERS:
+    if name in _WRITERS and is_genuine(kind):
         return _WRITERS[name]
-    for base in kind.__mro__:  # of numpy's scalars and Arrow's arrays there is a class for every type
-        if class_name(base) in _FAMILIES:
+    for base in type.mro(kind):  # of numpy's scalars and Arrow's arrays there is a class for every type
+        if class_name(base) in _FAMILIES and is_genuine(base):
             return _FAMILIES[class_name(base)]
     raise UnsupportedError(f"objects of type {name} are not hashed")

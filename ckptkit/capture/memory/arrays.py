@@ -87,29 +87,7 @@ def _elements(encoder: Encoder, array: Any) -> None:  # noqa: ANN401 - numpy.nda
         _elements(encoder, array[name])
 
 
-def _masked(encoder: Encoder, value: Any) -> None:  # noqa: ANN401 - numpy.ma.MaskedArray
-    encoder.text("masked")
-    _masked_elements(encoder, value)
-
-
-def _masked_elements(encoder: Encoder, array: Any) -> None:  # noqa: ANN401 - numpy.ma.MaskedArray
-    masked = sys.modules["numpy.ma"]
-    encoder.text(dtype_name(array.dtype))
-    encoder.count(array.ndim, *array.shape)
-    if not array.dtype.names:
-        column = Column(encoder, dtype_name(array.dtype))
-        for block in blocks(array):
-            feed(column, masked.getdata(block).reshape(-1), masked.getmaskarray(block).reshape(-1))
-        encoder.column(column)
-        return
-    encoder.count(len(array.dtype.names))
-    for name in array.dtype.names:
-        encoder.text(name)
-        _masked_elements(encoder, array[name])
-
-
 FAMILIES: Mapping[str, Writer] = {"numpy.generic": _array}
-WRITERS: Mapping[str, Writer] = {
-    **dict.fromkeys(["numpy.ndarray", "numpy.memmap", "numpy.recarray", "numpy.matrix"], _array),
-    "numpy.MaskedArray": _masked,
-}
+WRITERS: Mapping[str, Writer] = dict.fromkeys(
+    ["numpy.ndarray", "numpy.memmap", "numpy.recarray", "numpy.matrix"], _array
+)

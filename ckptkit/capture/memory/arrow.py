@@ -103,12 +103,10 @@ def _storage(column: ArrowColumn, block: Any) -> None:  # noqa: ANN401 - pyarrow
     column.fields[0].feed(block.storage)
 
 
-def _run_ends(column: ArrowColumn, block: Any) -> None:  # noqa: ANN401 - pyarrow.RunEndEncodedArray
-    column.fields[0].feed(_compute().run_end_decode(block))
-
-
 def _dictionary(column: ArrowColumn, block: Any) -> None:  # noqa: ANN401 - pyarrow.DictionaryArray
-    column.fields[0].feed(block.dictionary_decode())
+    size = block.dictionary.nbytes * len(block) // max(1, len(block.dictionary))
+    for start, end in ranges(len(block), size):  # a few long values may stand in for many rows
+        column.fields[0].feed(block.slice(start, end - start).dictionary_decode())
     if block.type.ordered:
         _order(column, block.dictionary)
 
@@ -144,9 +142,7 @@ def _family(kind: Any) -> tuple[str, _Reader, list[tuple[str, Any]]]:  # noqa: A
         case "dictionary":
             order = [("order", kind.value_type)] if kind.ordered else []
             return f"{name} {kind.index_type}", _dictionary, [("", kind.value_type), *order]
-        case "run_end_encoded":
-            return f"{name} {kind.run_end_type}", _run_ends, [("", kind.value_type)]
-        case "sparse_union" | "dense_union":
+        case "run_end_encoded" | "sparse_union" | "dense_union":
             raise UnsupportedError(f"columns of {kind} are not hashed")
         case _:
             return str(kind), _SIMPLE.get(name, _flat), []

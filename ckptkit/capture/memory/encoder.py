@@ -1,6 +1,8 @@
 """What everything in memory is hashed through: values in one stream, the columns of tables in streams of their own."""
 
 import hashlib
+import sys
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -24,8 +26,24 @@ def type_name(value: object) -> str:
 
 def class_name(kind: type) -> str:
     """What ``type_name`` says of an object of this class."""
-    package = kind.__module__.partition(".")[0]
-    return kind.__qualname__ if package == "builtins" else f"{package}.{kind.__qualname__}"
+    module, name = _full_name(kind)
+    package = module.partition(".")[0]
+    return name if package == "builtins" else f"{package}.{name}"
+
+
+def is_genuine(kind: type) -> bool:
+    """Whether a class is the one that its name stands for; anybody's may call itself ``pandas.DataFrame``."""
+    module, name = _full_name(kind)
+    place: object = sys.modules.get(module)
+    for part in name.split("."):
+        place = getattr(place, part, None)
+    return place is kind or kind is types.NoneType
+
+
+def _full_name(kind: type) -> tuple[str, str]:
+    """Module and name, without asking the class's own class, which may say or do anything."""
+    module = type.__dict__["__module__"].__get__(kind)
+    return module if type(module) is str else "?", type.__dict__["__qualname__"].__get__(kind)
 
 
 class Encoder:
@@ -67,10 +85,6 @@ class Encoder:
             self.count(len(data))
             self._pending += data
 
-    def raw(self, data: bytes) -> None:
-        """Write bytes that are no content, and few."""
-        self._pending += data
-
     def content(self, data: Any) -> None:  # noqa: ANN401 - any contiguous buffer of bytes
         """Write bytes of content."""
         self.size += len(data)
@@ -100,7 +114,7 @@ class Encoder:
         self.text(column.kind)
         self.count(column.rows)
         for stream in (column.missing, column.lengths, column.values):
-            self.raw(stream.finish())
+            self._pending += stream.finish()
         self.size += column.values.size
         self.count(len(column.inner))
         for name, inner in column.inner:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ckptkit.capture.memory import arrays, arrow
-from ckptkit.capture.memory.encoder import Column, Encoder, Writer, ranges
+from ckptkit.capture.memory.encoder import Column, Encoder, UnsupportedError, Writer, ranges
 
 
 def _dataframe(encoder: Encoder, value: Any) -> None:  # noqa: ANN401 - pandas.DataFrame
@@ -53,7 +53,9 @@ def _column(encoder: Encoder, values: Any) -> Column:  # noqa: ANN401 - pandas.S
         return _arrow(column, f"{column.kind}[pyarrow]", values.array)
     if str(getattr(dtype, "storage", "")).startswith("pyarrow"):
         return _arrow(arrow.ArrowColumn(encoder, sys.modules["pyarrow"].large_string()), kind, values.array)
-    return _extension(encoder, kind, values.array)
+    if hasattr(dtype, "storage") or hasattr(dtype, "numpy_dtype"):
+        return _nullable(encoder, kind, values.array)
+    raise UnsupportedError(f"columns of {kind} are not hashed")
 
 
 def _flat(encoder: Encoder, kind: str, values: Any) -> Column:  # noqa: ANN401 - a RangeIndex or numpy.ndarray
@@ -79,30 +81,25 @@ def _arrow(column: arrow.ArrowColumn, kind: str, array: Any) -> Column:  # noqa:
     return column
 
 
-def _extension(encoder: Encoder, kind: str, array: Any) -> Column:  # noqa: ANN401 - an array of pandas
-    """A column of numbers with a mask, of text in Python, sparse, or of a type of somebody else's."""
+def _nullable(encoder: Encoder, kind: str, array: Any) -> Column:  # noqa: ANN401 - an array of pandas
+    """A column of numbers with a mask, or of text in Python."""
     numpy = sys.modules["numpy"]
     column = Column(encoder, kind)
-    numbers = getattr(array.dtype, "numpy_dtype", None)
     for start, end in ranges(len(array), 64 * len(array)):
         block = array[start:end]
         missing = numpy.asarray(block.isna())
-        if kind.startswith("Sparse"):
-            arrays.feed(column, numpy.asarray(block))
-        elif numbers is not None:
-            arrays.feed(column, block.to_numpy(dtype=numbers, na_value=numbers.type(0)), missing)
-        elif hasattr(array.dtype, "storage"):
+        if hasattr(array.dtype, "storage"):
             _text(column, numpy.asarray(block, dtype=object), missing)
         else:
-            arrays.feed(column, numpy.asarray(block, dtype=object), missing)
+            numbers = array.dtype.numpy_dtype
+            arrays.feed(column, block.to_numpy(dtype=numbers, na_value=numbers.type(0)), missing)
     return column
 
 
 def _text(column: Column, block: Any, missing: Any) -> None:  # noqa: ANN401 - numpy.ndarray of str
-    numpy = sys.modules["numpy"]
     texts = [text.encode("utf-8", "surrogatepass") for text in block[~missing]]
     arrays.mark(column, missing)
-    arrays.content(column.lengths, numpy.fromiter(map(len, texts), "<i8", len(texts)))
+    column.lengths.count(*map(len, texts))
     column.values.content(b"".join(texts))
     column.rows += len(block)
 

@@ -62,21 +62,9 @@ def _array(column: _PolarsColumn, block: Any) -> None:  # noqa: ANN401 - polars.
     _list(column, block.arr.to_list())
 
 
-def _map(column: _PolarsColumn, block: Any) -> None:  # noqa: ANN401 - polars.Series of maps
-    _list(column, block.cast(sys.modules["polars"].List(_entry(block.dtype))))
-
-
-def _entry(dtype: Any) -> Any:  # noqa: ANN401 - polars.Map to Struct
-    return sys.modules["polars"].Struct({"key": dtype.key, "value": dtype.value})
-
-
 def _struct(column: _PolarsColumn, block: Any) -> None:  # noqa: ANN401 - polars.Series of structs
     for field, (name, _) in zip(column.fields, column.inner, strict=True):
         field.feed(block.struct.field(name))
-
-
-def _objects(column: _PolarsColumn, block: Any) -> None:  # noqa: ANN401 - polars.Series of Python's objects
-    column.values.value(*block.drop_nulls().to_list())
 
 
 _TEXTS = ("String", "Categorical", "Decimal", "Int128", "UInt128")
@@ -86,7 +74,6 @@ _SIMPLE: Mapping[str, _Reader] = {
     **dict.fromkeys([*_FLAT, *_INTEGERS], _flat),
     **dict.fromkeys(_TEXTS, _text),
     "Binary": _binary,
-    "Object": _objects,
     "Null": lambda _column, _block: None,
 }
 
@@ -101,8 +88,6 @@ def _family(dtype: Any) -> tuple[str, _Reader, list[tuple[str, Any]]]:  # noqa: 
             return name, _list, [("", dtype.inner)]
         case "Array":
             return f"{name} {dtype.shape[0]}", _array, [("", dtype.inner)]
-        case "Map":
-            return name, _map, [("", _entry(dtype))]
         case "Struct":
             return name, _struct, [(field.name, field.dtype) for field in dtype.fields]
         case _ if name in _SIMPLE:

@@ -6,11 +6,9 @@ from typing import Any
 
 from ckptkit.capture.memory.encoder import Encoder, Writer, type_name
 
-_TAGS = {kind: len(kind.__name__).to_bytes(8, "little") + kind.__name__.encode() for kind in (str, bytes, bytearray)}
-
 
 def _nothing(encoder: Encoder, value: object) -> None:
-    encoder.text({"NoneType": "none", "NaTType": "nan-time", "NAType": "missing"}[type(value).__name__])
+    encoder.text(type_name(value))
 
 
 def _number(encoder: Encoder, value: Any) -> None:  # noqa: ANN401 - bool, float or complex
@@ -26,28 +24,27 @@ def _integer(encoder: Encoder, value: int) -> None:
     encoder.size += 8
 
 
-def _string(encoder: Encoder, value: str | bytes | bytearray) -> None:
-    data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
-    encoder.raw(_TAGS[type(value)] + len(data).to_bytes(8, "little"))
-    encoder.content(data)
-
-
 def _worded(encoder: Encoder, value: Any) -> None:  # noqa: ANN401 - times, decimals and the like
-    words = value.isoformat() if hasattr(value, "isoformat") else str(value)
-    zone = "" if getattr(value, "tzinfo", None) is None else f" {value.tzinfo}"
-    encoder.text(type_name(value).lower().rpartition("datetime.")[2], words + zone)
+    encoder.text(type_name(value), value.isoformat() if hasattr(value, "isoformat") else str(value))
     encoder.size += 8
 
 
-def _sequence(encoder: Encoder, value: list[Any] | tuple[Any, ...]) -> None:
+def _string(encoder: Encoder, value: str | bytes | bytearray) -> None:
+    data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
     encoder.text(type(value).__name__)
+    encoder.count(len(data))
+    encoder.content(data)
+
+
+def _sequence(encoder: Encoder, value: list[Any] | tuple[Any, ...]) -> None:
+    encoder.text(type_name(value))
     encoder.count(len(value))
     for each in value:
         encoder.value(each)
 
 
 def _mapping(encoder: Encoder, value: Mapping[Any, Any]) -> None:
-    encoder.text(type(value).__name__.lower())
+    encoder.text(type_name(value))
     encoder.count(len(value))
     for key, each in value.items():
         encoder.value(key, each)
@@ -55,14 +52,14 @@ def _mapping(encoder: Encoder, value: Mapping[Any, Any]) -> None:
 
 _WORDED = (
     *("datetime.date", "datetime.time", "datetime.datetime", "datetime.timedelta", "decimal.Decimal", "uuid.UUID"),
-    *("pandas.Timestamp", "pandas.Timedelta", "pandas.Period", "pandas.Interval"),
+    *("pandas.Timestamp", "pandas.Timedelta"),
 )
 WRITERS: Mapping[str, Writer] = {
     **dict.fromkeys(["NoneType", "pandas.NaTType", "pandas.NAType"], _nothing),
     **dict.fromkeys(["bool", "float", "complex"], _number),
     "int": _integer,
-    **dict.fromkeys(["str", "bytes", "bytearray"], _string),
     **dict.fromkeys(_WORDED, _worded),
+    **dict.fromkeys(["str", "bytes", "bytearray"], _string),
     **dict.fromkeys(["list", "tuple"], _sequence),
     **dict.fromkeys(["dict", "sklearn.Bunch"], _mapping),
 }

@@ -34,7 +34,7 @@ def _row_blocks(value: Any) -> Iterator[tuple[int, Any]]:  # noqa: ANN401 - as _
     rows = value.tocsr()
     start, entries = 0, BLOCK // max(1, rows.dtype.itemsize + 16)
     while start < rows.shape[0]:
-        end = int(rows.indptr.searchsorted(rows.indptr[start] + entries, side="right")) - 1
+        end = int(rows.indptr.searchsorted(int(rows.indptr[start]) + entries, side="right")) - 1
         end = min(max(end, start + 1), rows.shape[0])
         yield start, rows[start:end].tocoo(copy=True)
         start = end
