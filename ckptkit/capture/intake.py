@@ -69,11 +69,12 @@ class Request:
 
     @property
     def data_paths(self) -> tuple[Path, ...]:
-        """The declared data that lies on disk, and the records of the steps that made it."""
+        """The declared data that lies on disk, with what steps made beside it and their records."""
         if not isinstance(self.data, Mapping):
             return ()
-        paths = [disk.expand(item) for item in self.data.values() if isinstance(item, str | os.PathLike)]
-        return tuple(each for path in paths for each in (path, *([sidecar.path(path)] if path.name else [])))
+        return tuple(
+            sidecar.family(disk.expand(item) for item in self.data.values() if isinstance(item, str | os.PathLike))
+        )
 
 
 class Guard:

@@ -15,7 +15,6 @@ from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import AT_SAVE, Content, Sidecar, Step, StepCode
 
 _CHANGED = "changed while the step ran: which content was read is not known"
-_SIBLINGS = 1000  # most outputs of other steps in a folder that are told from changes of the code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +81,7 @@ def begin(
     with hash_cache.Cache.open() as cache:
         look = _Look(output=place, project=now.project, cache=cache, progress=progress, unknown=unknown)
         found = tuple(look.content(value, f"step.inputs[{number}]") for number, value in enumerate(inputs))
-    paths = [place, *filter(None, map(data.place, inputs))]
-    paths += (made for folder in {path.parent for path in paths} for made in sidecar.outputs(folder)[:_SIBLINGS])
-    own = [*paths, *map(sidecar.path, paths)]
+    own = sidecar.family([place, *filter(None, map(data.place, inputs))])
     return Preparation(
         name=redact.text(str(name).strip(), project=now.project),
         params=_finite(params),

@@ -1,7 +1,7 @@
 """The sidecar of a step, ``OUT.lineage.json`` beside what the step wrote: where it is, read and written."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ckptkit import __version__, disk, documents
@@ -17,6 +17,17 @@ LIMIT = 512 << 10
 def path(output: Path) -> Path:
     """Where the sidecar of a file or folder is, whether or not there is one."""
     return output.with_name(f"{output.name}{SUFFIX}")
+
+
+_SIBLINGS = 1_000
+"""Most outputs of steps in one folder that are told apart from code."""
+
+
+def family(paths: Iterable[Path]) -> list[Path]:
+    """Data with what other steps made beside it, and the sidecars of all: none of it is code."""
+    data = [each for each in paths if each.name]
+    data += (made for folder in {each.parent for each in data} for made in outputs(folder)[:_SIBLINGS])
+    return [*data, *map(path, data)]
 
 
 def outputs(folder: Path) -> list[Path]:

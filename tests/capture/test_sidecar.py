@@ -90,3 +90,10 @@ def test_what_is_damaged_is_refused_and_nothing_blocks(tmp_path: Path) -> None:
     os.mkfifo(file)
     with pytest.raises(FormatError, match="is not a regular file"):
         sidecar.read(tmp_path / "out")
+
+
+def test_what_steps_made_beside_data_belongs_to_it(tmp_path: Path) -> None:
+    for name in ("tokens", "kept.txt", "kept.txt.lineage.json", "gone.lineage.json", "notes.md"):
+        (tmp_path / name).touch()
+    names = {path.name for path in sidecar.family([tmp_path / "tokens", Path("/")])}
+    assert names == {"tokens", "tokens.lineage.json", "kept.txt", "kept.txt.lineage.json"}

@@ -85,7 +85,13 @@ def _list(column: ArrowColumn, block: Any) -> None:  # noqa: ANN401 - pyarrow.Ar
 
 
 def _map(column: ArrowColumn, block: Any) -> None:  # noqa: ANN401 - pyarrow.MapArray
-    _list(column, block.cast(sys.modules["pyarrow"].list_(_entry(block.type))))
+    column.mark(block)
+    block = block.drop_null() if block.null_count else block  # then its entries lie one after the other
+    offsets, compute = block.offsets, _compute()
+    column.lengths.content(_bytes(compute.subtract(offsets[1:], offsets[:-1]).cast("int64")))
+    start, size = offsets[0].as_py(), offsets[-1].as_py() - offsets[0].as_py()
+    entries = [each.slice(start, size) for each in (block.keys, block.items)]
+    column.fields[0].feed(sys.modules["pyarrow"].StructArray.from_arrays(entries, fields=list(_entry(block.type))))
 
 
 def _entry(kind: Any) -> Any:  # noqa: ANN401 - pyarrow.MapType to StructType
