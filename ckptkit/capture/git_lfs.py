@@ -77,28 +77,30 @@ def _parsed(data: bytes) -> _Pointer | None:
 
 
 def _folder(path: Path) -> Claim | None:
-    """A folder with files that hold pointers, or whose pointers git has."""
-    try:
-        listing = hashing.scan(path)
-    except CkptkitError:  # said where the folder is hashed
-        return None
-    names = [name for name, state in listing if state.size <= _LIMIT and _pointer(f"{path}/{name}")]
+    """A folder with files whose pointers git has; some may hold these in place of their content."""
     kept = _kept(path, ".")
-    for name in names:
-        kept.pop(name, None)
-    if not names and not kept:
+    names = {name for name in kept if _pointer(f"{path}/{name}")}
+    if not kept:
         return None
-    said: dict[str, Any] = {"files": len(names) + len(kept), **_remote(path)}
+    said: dict[str, Any] = {"files": len(kept), **_remote(path)}
     if names:
-        said |= {"pointers": len(names), "such_as": [redact.text(name) for name in names[:_SHOWN]]}
+        said |= {"pointers": len(names), "such_as": [redact.text(name) for name in sorted(names)[:_SHOWN]]}
+    full = {name: pointer for name, pointer in kept.items() if name not in names}
+    alone = not full and _count(path) == len(names)
     return Claim(
         system="git_lfs",
         said=said,
-        absent="pointers of Git LFS are in place of its files; `git lfs pull` brings them"
-        if len(names) == len(listing)
-        else None,
-        check=partial(_check, kept) if kept else None,
+        absent="pointers of Git LFS are in place of its files; `git lfs pull` brings them" if alone else None,
+        check=partial(_check, full) if full else None,
     )
+
+
+def _count(folder: Path) -> int | None:
+    """The number of files in a folder; None where that is damaged, which is said where it is hashed."""
+    try:
+        return len(hashing.scan(folder))
+    except CkptkitError:
+        return None
 
 
 def _check(kept: Mapping[str, _Pointer], held: Held) -> Verdict:

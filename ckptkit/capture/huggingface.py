@@ -4,13 +4,14 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from ckptkit.capture.memory import type_name
+from ckptkit.capture.memory import is_genuine, type_name
 from ckptkit.record import Content, Step
 
+_DATASETS = ("datasets.Dataset", "datasets.IterableDataset")
 _DICTS = ("datasets.DatasetDict", "datasets.IterableDatasetDict")
 _PREPARED = re.compile(r"([^/]+)/[^/]+/\d+\.\d+\.\d+/([0-9a-f]{40})\Z")  # name, config, version, commit
 _PART = re.compile(r"_\d{5}_of_\d{5}")  # what several processes append
@@ -27,11 +28,15 @@ def describe(value: object) -> dict[str, Any]:
         on the Hub) what is known; ``splits`` with all of that by name for several; nothing for other objects.
     """
     with contextlib.suppress(AttributeError, TypeError, ValueError):  # of a release that keeps them elsewhere
-        if isinstance(value, Mapping) and type_name(value) in _DICTS:
+        if isinstance(value, Mapping) and _is(value, _DICTS):
             return {"huggingface": {"splits": {str(split): _described(each) for split, each in value.items()}}}
-        if type_name(value) in {"datasets.Dataset", "datasets.IterableDataset"}:
+        if _is(value, _DATASETS):
             return {"huggingface": _described(value)}
     return {}
+
+
+def _is(value: object, names: Sequence[str]) -> bool:
+    return type_name(value) in names and is_genuine(type(value))
 
 
 def _described(value: Any) -> dict[str, Any]:  # noqa: ANN401 - datasets.Dataset or IterableDataset
@@ -68,14 +73,14 @@ def steps(value: object) -> tuple[Step, ...]:
         value: any object.
     """
     with contextlib.suppress(AttributeError, TypeError, ValueError):  # as in describe
-        if isinstance(value, Mapping) and type_name(value) in _DICTS:
+        if isinstance(value, Mapping) and _is(value, _DICTS):
             return tuple(step for split, each in value.items() for step in _shown(each, {"split": str(split)}))
         return tuple(_shown(value, {}))
     return ()
 
 
 def _shown(value: Any, params: dict[str, str]) -> Iterator[Step]:  # noqa: ANN401 - any object
-    if type_name(value) != "datasets.Dataset":
+    if not _is(value, _DATASETS[:1]):
         return
     shown = dict.fromkeys(_fingerprints(value.data), "map")
     if value._indices is not None:  # noqa: SLF001 - there is no other way to it

@@ -92,6 +92,9 @@ def test_a_folder_in_which_some_files_hold_pointers(repo: Path) -> None:
 
 
 def test_a_folder_of_nothing_but_pointers(repo: Path) -> None:
+    for name in "ab":
+        blob = git(repo, "hash-object", "-w", "--stdin", stdin=pointer(name).encode())
+        git(repo, "update-index", "--add", "--cacheinfo", f"100644,{blob},all/{name}.bin")
     put(repo, {"all/a.bin": pointer("a"), "all/b.bin": pointer("b")})
     found = pointers.find(repo / "all", repo)
     assert found is not None

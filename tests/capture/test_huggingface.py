@@ -176,6 +176,16 @@ def test_where_a_dataset_came_from(rows: Any) -> None:
     assert huggingface.describe({"a": [1]}) == {}
 
 
+@pytest.mark.parametrize("name", ["Dataset", "IterableDataset", "DatasetDict"])
+def test_what_only_calls_itself_a_dataset_is_not_touched(name: str) -> None:
+    def touched(*_: object) -> None:
+        raise SystemExit
+
+    liar = type(name, (dict,), {"__module__": "datasets.arrow_dataset", "__getattr__": touched, "items": touched})()
+    assert huggingface.describe(liar) == {}
+    assert huggingface.steps(liar) == ()
+
+
 def test_the_commit_on_the_hub(tmp_path: Path) -> None:
     commit, files = "0123456789" * 4, {"train": [str(csv(tmp_path / "data"))]}
     builder = datasets.packaged_modules.csv.Csv(

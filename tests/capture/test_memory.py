@@ -516,6 +516,16 @@ def test_a_long_value_that_stands_for_many_rows_is_spelled_out_in_blocks(monkeyp
     assert 0 < max(held) < 100 << 20
 
 
+def test_a_slice_of_maps_with_entries_out_of_sight() -> None:
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    kind = arrow.map_(arrow.string(), arrow.struct([("n", arrow.null()), ("i", arrow.int8())]))
+    rows = [[(name, {"n": None, "i": at})] for at, name in enumerate("abcd")]
+    hidden = arrow.StructArray.from_arrays([arrow.array(rows, kind)], ["x"], mask=arrow.array([False, True] * 2))
+    for start in range(4):
+        part = hidden.slice(start)
+        assert digest(part) == digest(arrow.array(part.to_pylist(), hidden.type)), start
+
+
 def arrow_values() -> st.SearchStrategy[tuple[Any, list[Any]]]:
     """Types of Arrow, each with rows of it."""
     arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")

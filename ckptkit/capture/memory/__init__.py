@@ -56,7 +56,7 @@ from ckptkit.capture.memory import (
 )
 from ckptkit.capture.memory.encoder import Encoder, UnsupportedError, Writer, class_name, is_genuine, type_name
 
-__all__ = ["UnsupportedError", "digest", "type_name"]
+__all__ = ["UnsupportedError", "digest", "is_genuine", "type_name"]
 
 _WRITERS: Mapping[str, Writer] = {
     name: writer

@@ -85,13 +85,12 @@ def _list(column: ArrowColumn, block: Any) -> None:  # noqa: ANN401 - pyarrow.Ar
 
 
 def _map(column: ArrowColumn, block: Any) -> None:  # noqa: ANN401 - pyarrow.MapArray
-    column.mark(block)
-    block = block.drop_null() if block.null_count else block  # then its entries lie one after the other
-    offsets, compute = block.offsets, _compute()
-    column.lengths.content(_bytes(compute.subtract(offsets[1:], offsets[:-1]).cast("int64")))
-    start, size = offsets[0].as_py(), offsets[-1].as_py() - offsets[0].as_py()
-    entries = [each.slice(start, size) for each in (block.keys, block.items)]
-    column.fields[0].feed(sys.modules["pyarrow"].StructArray.from_arrays(entries, fields=list(_entry(block.type))))
+    arrow, first = sys.modules["pyarrow"], block.offsets[0]
+    size = block.offsets[-1].as_py() - first.as_py()
+    entries = [each.slice(first.as_py(), size) for each in (block.keys, block.items)]
+    items = arrow.StructArray.from_arrays(entries, fields=list(_entry(block.type)))
+    offsets = _compute().subtract(block.offsets, first)  # a cast of a slice to a list garbles what is nested in it
+    _list(column, arrow.ListArray.from_arrays(offsets, items, mask=block.is_null() if block.null_count else None))
 
 
 def _entry(kind: Any) -> Any:  # noqa: ANN401 - pyarrow.MapType to StructType
