@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ckptkit.bar import Bar
 from ckptkit.capture.intake import Request
 from ckptkit.errors import CkptkitError
 from ckptkit.registry import Version
@@ -97,33 +98,33 @@ def save(  # noqa: PLR0913 - keyword arguments, each a fact of its own
     if rank is not None:
         _tell(f"not saving {model}: this is {rank} (all_ranks=True saves on every one)")
         return None
-    saved = save_verb(
-        Request(
-            weights=[weights] if isinstance(weights, str | os.PathLike) else weights,
-            model=model,
-            from_training=True,
-            config=config,
-            data=data if data is not None else {},
-            manifests=manifests or {},
-            data_budget=data_budget,
-            start=run.noted if run is not None else None,
-            metrics=metrics if metrics is not None else {},
-            aliases=aliases,
-            only_if=only_if,
-            keep_last=keep_last,
-            keep_best=keep_best,
-            parents=parents,
-            base_models=base_models,
-            tags=tags or {},
-            step=step,
-            epoch=epoch,
-            message=message,
-            card=card or {},
-            exclude=[exclude] if isinstance(exclude, str) else exclude,
-            move=move,
-            root=root,
-        )
+    request = Request(
+        weights=[weights] if isinstance(weights, str | os.PathLike) else weights,
+        model=model,
+        from_training=True,
+        config=config,
+        data=data if data is not None else {},
+        manifests=manifests or {},
+        data_budget=data_budget,
+        start=run.noted if run is not None else None,
+        metrics=metrics if metrics is not None else {},
+        aliases=aliases,
+        only_if=only_if,
+        keep_last=keep_last,
+        keep_best=keep_best,
+        parents=parents,
+        base_models=base_models,
+        tags=tags or {},
+        step=step,
+        epoch=epoch,
+        message=message,
+        card=card or {},
+        exclude=[exclude] if isinstance(exclude, str) else exclude,
+        move=move,
+        root=root,
     )
+    with Bar() as bar:
+        saved = save_verb(request, progress=bar, expect=bar.expect if bar.is_shown else None)
     version = saved.version
     _tell("; ".join([f"saved {version.ref} in {shown(version.path)} ({version.digest[:15]}…)", *saved.notes]))
     for words in saved.warnings:

@@ -40,7 +40,7 @@ FLOORS = (
     ("manifest", "hash_cache", "record", "redact", "settings", "documents", "markdown", "names"),
     ("disk",),
     ("typed",),
-    ("errors", "words"),
+    ("errors", "words", "bar"),
 )
 HEIGHT = {room: floor for floor, rooms in enumerate(reversed(FLOORS)) for room in rooms}
 PURE = ("rules", "typed", "record", "redact", "documents", "manifest")

@@ -91,7 +91,7 @@ def differs(words: str) -> Verdict:
 class Claim:
     """What a system says of a path.
 
-    ``said`` is recorded; ``absent`` tells how to bring content that is not here; ``digest``, ``bytes`` and
+    ``said`` is recorded; ``absent`` is the command that brings content that is not here; ``digest``, ``bytes`` and
     ``files`` are of the content as the pointer has it; ``check`` is None where there is nothing to compare.
     """
 

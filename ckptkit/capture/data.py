@@ -132,7 +132,7 @@ def _one(path: Path, dataset: Dataset) -> Hashed:
 
 def _absent(blank: Dataset, path: Path, pointer: Pointer, look: Look) -> Observation:
     where = f"data.{blank.name}.digest"
-    look.unknown[where] = f"its content is not here: {pointer.absent}"
+    look.unknown[where] = pointer.absent or ""
     kind: Any = "directory" if path.is_dir() or (pointer.files or 1) > 1 else "file"
     if pointer.digest:
         del look.unknown[where]

@@ -100,12 +100,15 @@ def _doubts(found: data.Observation, unknown: Mapping[str, str], *, started: boo
     """What whoever saves should know at once, and not from the next check."""
     dataset = found.dataset
     if dataset.digest is None and found.path is not None:
-        yield f"data.{dataset.name}: its content is not known: {unknown[f'data.{dataset.name}.digest']}"
+        yield f"data.{dataset.name} has no digest: {unknown[f'data.{dataset.name}.digest']}"
+    for system, said in (found.pointer.source if found.pointer is not None else {}).items():
+        if said.get("agrees") is False or "unreadable" in said:
+            yield f"data.{dataset.name}, {system}: {said.get('difference') or said.get('unreadable')}"
     if dataset.changed_during_run and started:  # else the script itself may have made the data
         yield f"data.{dataset.name} changed while the run went on: {', '.join(dataset.changed_during_run[:_SHOWN])}"
     for step in dataset.steps:
         if step.link == "broken":
-            yield f"data.{dataset.name} does not come from its step {step.name}: {step.reason}"
+            yield f"the steps behind data.{dataset.name} break at {step.name}: {step.reason}"
 
 
 _SHOWN = 5
@@ -194,9 +197,13 @@ def _manifests(request: Request) -> Mapping[str, str | os.PathLike[str]]:
     if not isinstance(given, Mapping):
         raise CkptkitError(f"the manifests are a {type(given).__name__}, no mapping", 'write {"train": "train.sha256"}')
     declared = request.data if isinstance(request.data, Mapping) else {}
+    on_disk = [str(name) for name, value in declared.items() if data.place(value) is not None]
     for name in given:
-        if name not in declared or data.place(declared[name]) is None:
-            raise CkptkitError(f"a manifest is given for {name!r}, which is no dataset on disk", f"--data {name}=PATH")
+        if name not in on_disk:
+            raise CkptkitError(
+                f"a manifest is given for {name!r}, which is no dataset on disk",
+                f"the datasets on disk are {', '.join(on_disk) or 'none'}",
+            )
     return given
 
 

@@ -70,7 +70,7 @@ def _claim(path: Path, stage: Stage, tracked: _Tracked, project: Path) -> Claim 
     return Claim(
         system="dvc",
         said=_source(stage, tracked, project),
-        absent=None if here else _absence(stage, tracked, project),
+        absent=None if here else _command(stage, tracked),
         bytes=size if isinstance(size, int) and whole else None,
         files=files if isinstance(files, int) and whole else None,
         check=partial(_check, tracked) if here else None,
@@ -78,11 +78,20 @@ def _claim(path: Path, stage: Stage, tracked: _Tracked, project: Path) -> Claim 
 
 
 def _is_hollow(path: Path) -> bool:
-    """Whether a folder holds no file, or links into a cache that was cleared."""
+    """Whether a folder holds no file, or links into a cache that was cleared.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     if not os.path.isdir(path):  # noqa: PTH112 - never raises
         return False
-    first = next((f"{folder}/{names[0]}" for folder, _, names in os.walk(path) if names), None)
+    walk = os.walk(path, onerror=_refuse)
+    first = next((f"{folder}/{names[0]}" for folder, _, names in walk if names), None)
     return first is None or not is_there(Path(first))
+
+
+def _refuse(error: OSError) -> None:
+    raise error
 
 
 def _may_hold(tracked: _Tracked, path: Path) -> bool:
@@ -96,11 +105,10 @@ def _may_hold(tracked: _Tracked, path: Path) -> bool:
     return any(f"{name}/".startswith(f"{tracked.within}/") for name in listed)
 
 
-def _absence(stage: Stage, tracked: _Tracked, project: Path) -> str:
-    target, other = tracked.file, ""
-    if stage.name is not None:
-        target, other = redact.path(Path(str(tracked.out.path)), project)[0], " or `dvc repro`"
-    return f"`dvc pull {shlex.quote(target)}`{other} brings it"
+def _command(stage: Stage, tracked: _Tracked) -> str:
+    if stage.name is None:
+        return shlex.join(["dvc", "pull", tracked.file])
+    return shlex.join(["dvc", "repro", "--pull", f"{tracked.file.removesuffix('.lock')}.yaml:{stage.name}"])
 
 
 def _source(stage: Stage, tracked: _Tracked, project: Path) -> dict[str, Any]:

@@ -41,14 +41,13 @@ def claim(path: Path, project: Path) -> Claim | None:
     absent = None
     pointer = _pointer(path)
     if pointer is not None:
-        absent = "a pointer of Git LFS is in its place; `git lfs pull` brings it"
+        absent = "git lfs pull"
     else:
         pointer = _kept(folder, name).get(name)
         if pointer is None:
             return None
         if not is_there(path):
-            shown = shlex.quote(redact.path(path, project)[0])
-            absent = f"`git restore {shown}` and `git lfs pull` bring it"
+            absent = shlex.join(["git", "restore", redact.path(path, project)[0]])
     oid, size = pointer
     return Claim(
         system="git_lfs",
@@ -90,7 +89,7 @@ def _folder(path: Path) -> Claim | None:
     return Claim(
         system="git_lfs",
         said=said,
-        absent="pointers of Git LFS are in place of its files; `git lfs pull` brings them" if alone else None,
+        absent="git lfs pull" if alone else None,
         check=partial(_check, full) if full else None,
     )
 

@@ -40,12 +40,11 @@ def claim(path: Path, _: Path) -> Claim | None:
     said = {"type": kind, "repo": redact.text(repo), "revision": revision}
     said |= {"file": redact.text(inner)} if inner else {}
     words = ["hf", "download", repo, *([inner] if inner else []), "--repo-type", kind, "--revision", revision]
-    why = f"`{shlex.join(words)}` brings it"
     blob = _blob(os.fspath(place))
     return Claim(
         system="hub",
         said=said | ({"blob": blob} if blob else {}),
-        absent=None if here else redact.text(why),
+        absent=None if here else redact.text(shlex.join(words)),
         digest=f"sha256:{blob}" if blob and len(blob) == _SHA256 else None,
         files=1 if blob else None,
         check=partial(_check, place) if here else None,

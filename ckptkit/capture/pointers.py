@@ -16,6 +16,8 @@ from ckptkit.record import Step
 
 _SYSTEMS = {"dvc": dvc.claim, "git_lfs": git_lfs.claim, "hub": hub.claim}
 
+_ABSENT = "only its pointer is here; `{}` brings its content"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pointer:
@@ -23,7 +25,7 @@ class Pointer:
 
     Attributes:
         source: JSON types by system; secrets and private paths are taken out.
-        absent: the command that brings content that is not here, in words; None where it is here.
+        absent: that the content is not here, with the command that brings it; None where it is here.
         digest: ``sha256:…`` of the content, where a pointer to one file has it.
         bytes: size of the content, where a pointer says it.
         files: number of its files, likewise.
@@ -68,7 +70,7 @@ def _found(path: Path, project: Path) -> Pointer | None:
         return None
     return Pointer(
         source=source,
-        absent=next((each.absent for each in claims if each.absent), None),
+        absent=next((_ABSENT.format(each.absent) for each in claims if each.absent), None),
         digest=next((each.digest for each in claims if each.digest), None),
         bytes=next((each.bytes for each in claims if each.bytes is not None), None),
         files=next((each.files for each in claims if each.files is not None), None),

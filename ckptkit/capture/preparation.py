@@ -107,7 +107,10 @@ def finish(step: Preparation, *, progress: hashing.Progress | None = None) -> Re
     finished, seconds = time.time(), time.monotonic() - step.clock
     state, unknown = _state(step.output), dict(step.unknown)
     if state is None:
-        raise CkptkitError(f"the step {step.name} did not make {step.output}", "name the path that it writes")
+        raise CkptkitError(
+            f"the step {step.name} did not make {step.output}",
+            "name the path that it writes; what it prints: -- sh -c 'COMMAND > PATH'",
+        )
     with hash_cache.Cache.open() as cache:
         look = _Look(output=step.output, project=step.project, cache=cache, progress=progress, unknown=unknown)
         output = look.content(step.output, "step.output")

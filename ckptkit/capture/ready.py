@@ -90,5 +90,5 @@ def _refuse(file: str | os.PathLike[str], words: str, names: Iterable[str]) -> N
         more = f" and {len(listed) - _SHOWN:,} more" if len(listed) > _SHOWN else ""
         raise CkptkitError(
             f"{os.fspath(file)} {words}: {', '.join(listed[:_SHOWN])}{more}",
-            "write it anew with `ckptkit data digest --manifest`, or leave --manifest out",
+            "its paths count from the folder itself: write it with `ckptkit data digest PATH --manifest`",
         )

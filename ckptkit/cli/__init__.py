@@ -4,6 +4,7 @@ Exit 0 fine; 1 the answer is no; 2 wrong use or bad input; 3 an unexpected fault
 """
 
 import argparse
+import itertools
 import os
 import re
 import sys
@@ -60,6 +61,12 @@ def _run(arguments: Sequence[str]) -> tuple[int, Output]:
     """The exit code of a command, and what it has to say on stdout."""
     try:
         options = _parser(arguments[0] if arguments else "").parse_args(_joined(arguments))
+    except CkptkitError as error:
+        if "unrecognized arguments" not in error.message or not arguments:
+            raise
+        words = " ".join(itertools.takewhile(str.isalpha, arguments[: 1 + (arguments[0] in {"alias", "data"})]))
+        hint = "COMMAND stands after --; " if words == "data step" and "--" not in arguments else ""
+        raise CkptkitError(error.message, f"{hint}see `ckptkit {words} --help`") from error
     except SystemExit as error:  # --help and --version
         return (error.code if isinstance(error.code, int) else FINE), ""
     from ckptkit import settings
@@ -111,9 +118,9 @@ def _report(error: Exception) -> str:
     from ckptkit import redact
 
     frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
     return (
-        f"an unexpected fault, {type(error).__name__}: {redact.text(str(error))} (at {Path(frame.filename).name}:{frame.lineno} in "
-        f"{frame.name}; ckptkit {__version__}, Python {platform.python_version()}, {platform.system()}); "
+        f"an unexpected fault, {type(error).__name__}: {redact.text(str(error))} (at {place}; ckptkit {__version__}, Python {platform.python_version()}, {platform.system()}); "
         "please report this line"
     )
 

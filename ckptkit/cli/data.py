@@ -5,7 +5,8 @@ import contextlib
 import os
 from typing import Any
 
-from ckptkit.cli.shared import FINE, NO, REFERENCE, Bar, Output, fail, pairs, to_json, verb, warn
+from ckptkit.bar import Bar
+from ckptkit.cli.shared import FINE, NO, REFERENCE, Output, fail, pairs, to_json, verb, warn
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.words import inert
 
@@ -114,7 +115,11 @@ def _value(text: str) -> object:
 
 def _add_snapshot(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("source", metavar="SOURCE", help="https://…, s3://… or another URL, a database; env:NAME for one kept in $NAME")
+    add(
+        "source",
+        metavar="SOURCE",
+        help="https://…, s3://…, sqlite:///data/app.db or another URL; env:NAME for one in $NAME",
+    )
     add("out", metavar="OUT", help="the file or folder to make; beside it OUT.lineage.json")
     add("--query", metavar="SQL", help="the rows of one SELECT, or @FILE with it; OUT ends in .parquet or .csv")
     add("--unordered", action="store_true", help="take a query without ORDER BY, and record that it has none")

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ckptkit.bar import Bar
 from ckptkit.cli.shared import (
     FINE,
     NO,
-    Bar,
     add_at,
     add_ref,
     fail,

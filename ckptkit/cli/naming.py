@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ckptkit.cli.shared import FINE, Bar, add_at, add_reason, add_ref, pairs, to_json, verb, warn
+from ckptkit.bar import Bar
+from ckptkit.cli.shared import FINE, add_at, add_reason, add_ref, pairs, to_json, verb, warn
 
 VERBS = ("alias", "stage", "describe", "eval")
 

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn, Self, TextIO
+from typing import Any, NoReturn, TextIO
 
 from ckptkit.errors import CkptkitError
 from ckptkit.words import inert
@@ -42,39 +42,6 @@ def drop(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     except (OSError, ValueError):  # no real stream
         return
-
-
-class Bar:
-    """A progress bar on a terminal, once the work has lasted half a second; nothing elsewhere."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=0, unit="B", unit_scale=True, delay=0.5, leave=False, file=sys.stderr)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether there is a terminal to draw on, so that it is worth finding out how much there is to read."""
-        return self._bar is not None
-
-    def expect(self, count: int) -> None:
-        """So many bytes more will be read."""
-        if self._bar is not None:
-            self._bar.total += count
-
-    def __call__(self, count: int) -> None:
-        """So many bytes more were read."""
-        if self._bar is not None:
-            self._bar.update(count)
 
 
 def to_json(document: object) -> str:

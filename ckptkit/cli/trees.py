@@ -3,7 +3,8 @@
 import argparse
 from typing import Any
 
-from ckptkit.cli.shared import FINE, NO, Bar, fail, to_json, verb, warn
+from ckptkit.bar import Bar
+from ckptkit.cli.shared import FINE, NO, fail, to_json, verb, warn
 
 VERBS = ("merge", "index", "which")
 

@@ -61,5 +61,5 @@ def _history(lineage: Lineage, each: Dataset) -> str:
     else:
         change = f"{count(len(changed), 'file')} changed while it ran" if changed else "unchanged while it ran"
         change += ", the digest is of the end" if changed and each.digest else ""
-    steps = " → ".join(text(step.name) for step in each.steps)
+    steps = " → ".join(f"{text(step.name)}{' (broken)' if step.link == 'broken' else ''}" for step in each.steps)
     return f"{change}{f'; steps: {steps}' if steps else ''}{words.SEEN[each.observed]}"

@@ -1,7 +1,7 @@
 """The screen of ``show``: a version's data, code, hyperparameters and compute, as text and as JSON."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -126,8 +126,12 @@ def _data(dataset: Dataset, later: Event | None) -> Iterator[str]:
         yield "as found at save"
     elif dataset.observed == "declared":
         yield "its bytes were not read" if dataset.digest else "declared, not looked at"
+    for system, said in (dataset.source or {}).items():
+        if isinstance(said, Mapping) and said.get("agrees") is not None:
+            yield f"{'as' if said['agrees'] else 'NOT what'} {system.replace('_', ' ')} says"
     if dataset.steps:
-        yield f"steps: {' → '.join(step.name for step in dataset.steps)}"
+        named = (f"{step.name} BROKEN" if step.link == "broken" else step.name for step in dataset.steps)
+        yield f"steps: {' → '.join(named)}"
 
 
 def _changes(changed: Sequence[str] | None, otherwise: str) -> Iterator[str]:

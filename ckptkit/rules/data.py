@@ -79,7 +79,7 @@ def broken_chain(lineage: Lineage) -> Iterator[Fault]:
         for step in dataset.steps:
             if step.link == "broken":
                 why = step.reason or "its output is not what was read"
-                yield Fault(f"the dataset {dataset.name} does not come from its step {step.name}: {why}")
+                yield Fault(f"the steps behind the dataset {dataset.name} break at {step.name}: {why}")
 
 
 _SYSTEMS = {"dvc": "DVC", "git_lfs": "Git LFS", "hub": "the Hub's cache"}
@@ -118,10 +118,10 @@ def pointer_disagrees(lineage: Lineage) -> Iterator[Fault]:
 def pointer_alone(lineage: Lineage) -> Iterator[Fault]:
     """A training cannot have read content that was not there: the pointer says what it should have been."""
     for dataset in lineage.data:
-        why = lineage.unknown.get(f"data.{dataset.name}.digest", "its content was not here")
+        why = lineage.unknown.get(f"data.{dataset.name}.digest", "only its pointer was here")
         for system, said in _pointers(dataset):
             if said.get("absent") is True:
-                yield Fault(f"the dataset {dataset.name} is known by its pointer alone, that of {system}: {why}")
+                yield Fault(f"the dataset {dataset.name}, tracked by {system}, was not there: {why}")
             elif said.get("pointers"):
                 held = f"{count(said['pointers'], 'pointer')} of {system} in place of content"
                 yield Fault(f"the dataset {dataset.name} holds {held}", hint="run `git lfs pull`, train and save again")

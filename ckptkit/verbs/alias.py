@@ -138,7 +138,7 @@ def log(name: str, *, root: str | os.PathLike[str] | None = None) -> tuple[Event
 def _parse(name: str) -> tuple[str, str]:
     model, mark, alias = name.partition("@")
     if not mark:
-        raise CkptkitError(f"{name!r} names no alias", f"write {model}@champion")
+        raise CkptkitError(f"{name!r} names no alias", f"write {model.partition('/')[0]}@champion")
     return names.require_model(model), names.require_alias(alias)
 
 

@@ -17,6 +17,7 @@ from ckptkit.capture.preparation import require_place, timestamp
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Content, ContentKind, Sidecar, Step
 
+_DATABASES = frozenset(["duckdb", "mariadb", "mssql", "mysql", "oracle", "postgresql", "sqlite"])
 _VARIABLE = "env:"
 _QUERY = 64 << 10  # most bytes of a file with a query
 
@@ -64,7 +65,8 @@ def data_snapshot(
         CkptkitError: OUT is there already or may not lie there, the source cannot be read, or the disk refuses.
     """
     place, project = _place(out, roots.default_root(root, Path.cwd())), process.project(Path.cwd())
-    address, statement = _address(source), _statement(query)
+    statement = _statement(query)
+    address = _address(source, statement)
     if unordered and statement is None:
         raise CkptkitError("--unordered is about the rows of a --query", "leave it out")
     watch = _Progress(expect=expect, done=progress)
@@ -92,6 +94,8 @@ def data_snapshot(
 
 def _place(out: str | os.PathLike[str], root: Path) -> Path:
     """Where OUT is to be, if nothing is there and it may be there."""
+    if "://" in os.fsdecode(out):
+        raise CkptkitError("OUT is a URL", "SOURCE comes first, then the file or folder to make")
     place = require_place(out, root)
     if os.path.lexists(place):
         raise _taken(place)
@@ -104,7 +108,7 @@ def _taken(place: Path) -> CkptkitError:
     return CkptkitError(f"{place} is there already, and a snapshot replaces nothing", "give another name, or move it")
 
 
-def _address(source: str) -> str:
+def _address(source: str, statement: str | None) -> str:
     """The source, from the environment where it is kept there."""
     if source.startswith(_VARIABLE):
         name = source.removeprefix(_VARIABLE)
@@ -112,7 +116,12 @@ def _address(source: str) -> str:
         if not source:
             raise CkptkitError(f"the environment variable {name} is not set", f"export {name}=…")
     if "://" not in source:
-        raise CkptkitError("SOURCE is no URL", "give one such as https://… or s3://…, or a database with --query")
+        raise CkptkitError(
+            "SOURCE is no URL", "give https://…, s3://…, or for a database, with --query, sqlite:///data/app.db"
+        )
+    dialect = source.partition("://")[0].partition("+")[0]
+    if statement is None and dialect in _DATABASES:
+        raise CkptkitError(f"{dialect} is a database, and no query is given", "--query 'SELECT … ORDER BY …'")
     return source
 
 

@@ -47,12 +47,15 @@ def data_step(
         CommandError: the command failed.
         CkptkitError: it is not there, an input cannot be read, or the output may not lie there or was not written.
     """
+    import shlex
     import shutil
 
     if shutil.which(command[0]) is None:
-        raise CkptkitError(
-            f"there is no command {command[0]!r}", "check its name, and that it may be executed; it stands after --"
+        shell = f"a line for the shell is written -- sh -c {shlex.quote(command[0])}"
+        hint = (
+            shell if " " in command[0] else "check its name, and that it may be executed; it stands after -- and NAME"
         )
+        raise CkptkitError(f"there is no command {command[0]!r}", hint)
     with watch() as progress:
         step = preparation.begin(
             name,

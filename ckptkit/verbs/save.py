@@ -71,11 +71,14 @@ def save(
     Raises:
         CkptkitError: bad input, or the disk refuses; nothing was published and every source is untouched. Weights that
             exist only in memory are then first written to the working directory, and the message names the file.
+        KeyboardInterrupt: the same.
     """
     if _are_paths(request.weights):
         return _in_words(lambda: _save_files(request, progress, expect))
     try:
         return _in_words(lambda: _save_memory(request, progress))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_rescue(request.weights)) from None
     except Exception as error:
         kept = _rescue(request.weights)
         hint = error.hint if isinstance(error, CkptkitError) else ""

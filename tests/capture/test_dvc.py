@@ -1,6 +1,7 @@
 """Pointers of DVC. Every hash and form here is what DVC 3.67.1 wrote for the same files."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -135,9 +136,18 @@ def test_what_is_absent_and_what_is_a_wrong_name(project: Path) -> None:
         found = pointers.find(project / name, project)
         assert found is not None
         assert found.source["dvc"]["absent"] is True
-        assert found.absent == "`dvc pull data.dvc` brings it"
+        assert found.absent == "only its pointer is here; `dvc pull data.dvc` brings its content"
     (project / "data").mkdir()
     assert pointers.find(project / "data", project) is not None
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_cannot_be_read_is_not_absent(project: Path) -> None:
+    (project / "data").chmod(0)
+    found = pointers.find(project / "data", project)
+    (project / "data").chmod(0o755)
+    assert found is not None
+    assert (found.absent, found.source) == (None, {"dvc": {"unreadable": "permission denied"}})
 
 
 def test_the_list_in_the_cache_tells_a_wrong_name_from_an_absent_file(project: Path) -> None:
@@ -254,5 +264,5 @@ def test_a_stage_whose_output_is_not_here(tmp_path: Path) -> None:
     put(tmp_path, {"sub/dvc.lock": f"schema: '2.0'\nstages:\n  make:\n    cmd: x\n    outs:\n{lock}"})
     found = pointers.find(tmp_path / "sub/out.csv", tmp_path)
     assert found is not None
-    words = "`dvc pull sub/out.csv` or `dvc repro` brings it"
+    words = "only its pointer is here; `dvc repro --pull sub/dvc.yaml:make` brings its content"
     assert (found.absent, found.source["dvc"]["stage"]) == (words, "make")

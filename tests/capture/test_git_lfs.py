@@ -53,7 +53,7 @@ def test_a_file_whose_content_is_here(repo: Path) -> None:
 def test_a_pointer_in_place_of_content(repo: Path, tmp_path: Path) -> None:
     found = pointers.find(repo / "data/there.bin", repo)
     assert found is not None
-    assert found.absent == "a pointer of Git LFS is in its place; `git lfs pull` brings it"
+    assert found.absent == "only its pointer is here; `git lfs pull` brings its content"
     assert found.source["git_lfs"] == {
         "oid": digest("there"),
         "size": 5,
@@ -69,7 +69,7 @@ def test_a_pointer_in_place_of_content(repo: Path, tmp_path: Path) -> None:
 def test_a_file_that_is_not_checked_out(repo: Path) -> None:
     found = pointers.find(repo / "data/gone.bin", repo)
     assert found is not None
-    words = "`git restore data/gone.bin` and `git lfs pull` bring it"
+    words = "only its pointer is here; `git restore data/gone.bin` brings its content"
     assert found.absent == words
     assert found.digest == digest("gone")
     assert pointers.find(repo / "data/wrong name.bin", repo) is None
@@ -98,7 +98,7 @@ def test_a_folder_of_nothing_but_pointers(repo: Path) -> None:
     put(repo, {"all/a.bin": pointer("a"), "all/b.bin": pointer("b")})
     found = pointers.find(repo / "all", repo)
     assert found is not None
-    assert found.absent == "pointers of Git LFS are in place of its files; `git lfs pull` brings them"
+    assert found.absent == "only its pointer is here; `git lfs pull` brings its content"
 
 
 def test_attributes_that_git_has_for_a_part_of_its_tree(repo: Path) -> None:

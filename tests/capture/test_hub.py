@@ -65,7 +65,7 @@ def test_what_is_absent_and_what_is_a_wrong_name(snapshot: Path, tmp_path: Path)
     found = pointers.find(snapshot / "small.csv", tmp_path)
     assert found is not None
     command = f"hf download org/penguins small.csv --repo-type dataset --revision {COMMIT}"
-    assert found.absent == f"`{command}` brings it"
+    assert found.absent == f"only its pointer is here; `{command}` brings its content"
     other = snapshot.with_name("0" * 40)
     for path in (other, other / "x.csv"):
         absent = pointers.find(path, tmp_path)

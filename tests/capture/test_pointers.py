@@ -41,7 +41,7 @@ def test_two_systems_speak_of_one_path(tmp_path: Path) -> None:
     absent = pointers.find(tmp_path / "a.csv", tmp_path)
     assert absent is not None
     assert absent.absent is not None
-    assert "`dvc pull a.csv.dvc` brings it" in absent.absent
+    assert "`dvc pull a.csv.dvc` brings its content" in absent.absent
     assert [absent.source[system]["absent"] for system in ("dvc", "hub")] == [True, True]
     json.dumps(absent.source)
 
