@@ -294,9 +294,8 @@ def digest(what: object, *, executor: "Executor | None" = None, cache: bool = Tr
 
     try:
         return memory.digest(what)[0]
-    except (memory.UnsupportedError, RecursionError) as error:
-        words = "it holds itself, or is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise CkptkitError(f"the object has no digest: {words}", "write it to a file, and give its path") from error
+    except memory.UnsupportedError as error:
+        raise CkptkitError(f"the object has no digest: {error}", "write it to a file, and give its path") from error
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ class Bar:
 
     def __init__(self) -> None:
         self._bar: Any = None
-        if sys.stderr.isatty():
+        if _is_terminal():
             from tqdm import tqdm
 
             self._bar = tqdm(total=0, unit="B", unit_scale=True, delay=0.5, leave=False, file=sys.stderr)
@@ -35,3 +35,10 @@ class Bar:
         """So many bytes more were read."""
         if self._bar is not None:
             self._bar.update(count)
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError, OSError):  # it is None, or closed
+        return False

@@ -309,5 +309,5 @@ def test_the_example_ends_in_a_version_with_the_whole_chain(here: Path) -> None:
     example("train")
     [broken] = [finding for finding in check(here / "runs").findings if finding.code == "CK304"]
     assert broken.subject.endswith("v0002")
-    assert "does not come from its step deduplicate" in broken.message
+    assert "break at deduplicate" in broken.message
     assert "examples/text/data/unique.txt was written to after the step" in broken.message

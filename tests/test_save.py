@@ -665,7 +665,7 @@ def test_data_that_takes_too_long_has_no_digest_until_later(project: Path, capsy
         assert capsys.readouterr().err.startswith(f"ckptkit: {words!r} is no time for hashing (hint: ")
     assert not (project / "runs").exists()
     assert main([*asked, "0s"]) == 0
-    assert "warning: data.many: its content is not known: hashing took longer than 0 s" in capsys.readouterr().err
+    assert "warning: data.many has no digest: hashing took longer than 0 s" in capsys.readouterr().err
     version = project / "runs" / "m" / "v0001"
     assert (version / "data" / "many.sizes").read_text() == "1  ./x y.txt\n"
     (finding,) = check(str(version), select=["CK302"]).findings

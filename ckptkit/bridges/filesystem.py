@@ -51,8 +51,9 @@ def fetch(url: str, content: Path, *, project: Path, expect: hashing.Progress, p
     except FileNotFoundError as error:
         raise CkptkitError(f"{name} is not there", "check the URL") from error
     except Exception as error:  # a file system's own
-        hint = "check the URL, and who may read it; a database is asked with --query"
-        raise CkptkitError(f"{name} cannot be read: {_why(error, url)}", hint) from error
+        raise CkptkitError(
+            f"{name} cannot be read: {_why(error, url)}", "check the URL, and who may read it"
+        ) from error
     if _states(before) != _states(after) or not _is_whole(before, content):
         raise CkptkitError(f"{name} changed while it was fetched", "wait until nothing writes to it")
     protocol = system.protocol if isinstance(system.protocol, str) else system.protocol[0]

@@ -249,10 +249,6 @@ def _in_memory(blank: Dataset, value: object, unknown: dict[str, str]) -> Datase
         digest, size = memory.digest(value)
     except memory.UnsupportedError as error:
         unknown[f"data.{blank.name}.digest"] = str(error)
-    except RecursionError:
-        unknown[f"data.{blank.name}.digest"] = "holds itself, or is nested too deeply"
-    except Exception as error:  # noqa: BLE001 - a library's, about an object at the end of a training
-        unknown[f"data.{blank.name}.digest"] = f"could not be encoded: {disk.reason(error)}"
     source = _description(value) | huggingface.describe(value)
     return replace(blank, kind="memory", digest=digest, bytes=size, source=source)
 

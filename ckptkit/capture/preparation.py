@@ -274,7 +274,7 @@ class _Look:
         how = data.Look(project=self.project, observed=AT_SAVE, unknown=facts, cache=self.cache, progress=self.progress)
         found = data.observe(name, value, how)
         if found.pointer is not None and found.pointer.absent:
-            raise CkptkitError(f"{place} is not here: {found.pointer.absent}", "fetch it first")
+            raise CkptkitError(f"{place}: {found.pointer.absent}", "fetch it first")
         return found, {fact.removeprefix(f"data.{name}."): why for fact, why in facts.items()}
 
     def changed(self, before: Content, value: object) -> bool:

@@ -118,11 +118,10 @@ def _report(error: Exception) -> str:
     from ckptkit import redact
 
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
-    return (
-        f"an unexpected fault, {type(error).__name__}: {redact.text(str(error))} (at {place}; ckptkit {__version__}, Python {platform.python_version()}, {platform.system()}); "
-        "please report this line"
-    )
+    place = f"at {Path(frame.filename).name}:{frame.lineno} in {frame.name}"
+    versions = f"ckptkit {__version__}, Python {platform.python_version()}, {platform.system()}"
+    words = f"{type(error).__name__}: {redact.text(str(error))} ({place}; {versions})"
+    return f"an unexpected fault, {words}; please report this line"
 
 
 _DESCRIPTION = """\

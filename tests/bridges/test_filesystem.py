@@ -112,7 +112,7 @@ def test_progress_tells_of_every_byte_once_fetched_and_once_hashed(
         ),
         ("memory://shards/none", "memory://shards/none is not there"),
         ("s3://bucket/a", "install the package of that file system"),
-        ("sqlite:///a.db", "a database is asked with --query"),
+        ("sqlite:///a.db", "sqlite is a database, and no query is given"),
     ],
 )
 def test_what_cannot_be_read(freeze: Freeze, source: str, said: str) -> None:

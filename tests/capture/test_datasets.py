@@ -165,7 +165,7 @@ def test_when_the_time_is_over_names_and_sizes_are_left(folder: Path, tmp_path: 
     assert found.content is not None
     assert b"".join(found.content.lines()) == b"1  ./a\n1  ./b\n1099511627776  ./large\n"
     assert guard.unknown["data.train.digest"] == "hashing took longer than 0.2 s"
-    assert guard.warnings == ["data.train: its content is not known: hashing took longer than 0.2 s"]
+    assert guard.warnings == ["data.train has no digest: hashing took longer than 0.2 s"]
 
 
 def test_a_file_that_was_not_hashed_is_found_again_by_name_and_size(folder: Path, tmp_path: Path) -> None:

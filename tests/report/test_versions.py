@@ -353,7 +353,7 @@ def test_how_each_dataset_was_seen() -> None:
         "moved  in memory  sha256:b2b2b2b2…  1 file, 15 kB",
         "CHANGED while it ran: data/a.csv, data/b.csv · the digest is of what was there at the end",
         "made  data/penguins.csv  sha256:b2b2b2b2…  1 file, 15 kB · unchanged while it ran",
-        "steps: filter → dedup",
+        "steps: filter BROKEN → dedup BROKEN",
     ]
 
 
