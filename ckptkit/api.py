@@ -17,8 +17,8 @@ from ckptkit.words import inert
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from ckptkit.capture.preparation import Preparation
     from ckptkit.capture.session import Start
+    from ckptkit.data.preparation import Preparation
 
 Paths = str | os.PathLike[str]
 
@@ -155,7 +155,8 @@ def start(
         CkptkitError: a name, a path, the configuration or the root cannot be used.
     """
     from ckptkit import disk, names, roots
-    from ckptkit.capture import datasets, intake, observation, ranks, session
+    from ckptkit.capture import intake, observation, ranks, session
+    from ckptkit.data import datasets
 
     cwd = Path.cwd()
     home = roots.default_root(root, cwd)
@@ -290,7 +291,7 @@ def digest(what: object, *, executor: "Executor | None" = None, cache: bool = Tr
         from ckptkit import content
 
         return content.digest(os.fsdecode(what), cached=cache, executor=executor).digest
-    from ckptkit.capture import memory
+    from ckptkit.data import memory
 
     try:
         return memory.digest(what)[0]
@@ -327,7 +328,7 @@ def data_step(
         CkptkitError: an input cannot be read, or the output may not lie there or was not written.
     """
     from ckptkit import roots
-    from ckptkit.capture import preparation
+    from ckptkit.data import preparation
 
     step = preparation.begin(
         name,

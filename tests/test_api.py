@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import ckptkit
-from ckptkit.capture import memory
+from ckptkit.data import memory
 
 
 def test_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import ckptkit
-from ckptkit.capture import sidecar
 from ckptkit.cli import main
+from ckptkit.data import sidecar
 from ckptkit.errors import CkptkitError
 from ckptkit.record import Sidecar
 from ckptkit.verbs.check import check

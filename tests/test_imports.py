@@ -27,6 +27,7 @@ FLOORS = (
         "duplicates",
         "rules",
         "capture",
+        "data",
         "bridges",
         "templates",
     ),

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from ckptkit import comparison, disk, names, redact, retention, settings, templates
-from ckptkit.capture import config, metrics, sidecar
+from ckptkit.capture import config, metrics
 from ckptkit.capture.session import Start
 from ckptkit.comparison import Goal
+from ckptkit.data import sidecar
 from ckptkit.errors import CkptkitError
 from ckptkit.record import BaseModel, Metric
 from ckptkit.retention import Policy

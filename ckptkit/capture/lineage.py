@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from ckptkit import __version__, checkpoint, redact
-from ckptkit.capture.data import Observation as Data
 from ckptkit.capture.intake import Intake
 from ckptkit.capture.observation import Moment, Observation, requested_precision, run_id
+from ckptkit.data import Observation as Data
 from ckptkit.record import (
     ANOTHER_PROCESS,
     IN_THE_RUN,

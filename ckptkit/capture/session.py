@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ckptkit import disk, redact
-from ckptkit.capture import attempt, background, config, git, watch
+from ckptkit.capture import attempt, config, git
+from ckptkit.data import background, watch
 from ckptkit.errors import FormatError
 
 

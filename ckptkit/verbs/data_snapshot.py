@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ckptkit import bridges, disk, hashing, redact, roots
 from ckptkit.bridges import Fetched, database, filesystem, http
-from ckptkit.capture import process, rows, sidecar
-from ckptkit.capture.preparation import require_place, timestamp
+from ckptkit.capture import process
+from ckptkit.data import rows, sidecar
+from ckptkit.data.preparation import require_place, timestamp
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Content, ContentKind, Sidecar, Step
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from ckptkit import disk, hashing, roots
-from ckptkit.capture import preparation
+from ckptkit.data import preparation
 from ckptkit.errors import CkptkitError
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ckptkit import change, checkpoint, disk, hashing, index, publication, references, registry, roots
-from ckptkit.capture import config, datasets, observation
+from ckptkit.capture import config, observation
 from ckptkit.capture import metrics as results
 from ckptkit.capture.intake import Guard, Request
+from ckptkit.data import datasets
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.model_card import evaluations
 from ckptkit.record import ANOTHER_PROCESS, Code, Dataset, Event, Metric, Package

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from ckptkit import (
     change,
     checkpoint,
+    data,
     disk,
     documents,
     duplicates,
@@ -26,9 +27,10 @@ from ckptkit import (
     weights,
     words,
 )
-from ckptkit.capture import data, datasets, files, intake, observation, parents, session
+from ckptkit.capture import files, intake, observation, parents, session
 from ckptkit.capture.intake import Guard, Intake, Request
 from ckptkit.capture.lineage import Parts, compose
+from ckptkit.data import datasets
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import IN_THE_RUN, Parent, WeightsFile
 

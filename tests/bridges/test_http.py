@@ -17,7 +17,7 @@ from web import MODIFIED, NOW, Page, Web, serve
 
 import ckptkit
 from ckptkit.bridges import http
-from ckptkit.capture import steps
+from ckptkit.data import steps
 
 BODY = b"".join(number.to_bytes(4, "big") for number in range(250_000))
 LINES = b"text,label\na,0\nb,1\n"
