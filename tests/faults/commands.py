@@ -46,6 +46,13 @@ def lose_derived(workspace: Path) -> None:
     (runs / "k" / registry.HISTORY / f"{event.id}.json").unlink()
 
 
+def leave_unhashed(workspace: Path) -> None:
+    """A version with a dataset for which there was no time."""
+    (workspace / "late").mkdir()
+    (workspace / "late" / "rows.txt").write_text("rows")
+    run("save {}/new.bin --model m --data late={}/late --data-budget 0s", workspace)
+
+
 COMMANDS = (
     Command(name="first save", words="save {}/new.bin --model m --alias champion", before=lose_all, mends=(SAVE,)),
     Command(name="save", words="save {}/new.bin --model m --alias champion --alias new"),
@@ -54,6 +61,7 @@ COMMANDS = (
     Command(name="alias rm", words="alias rm m@champion"),
     Command(name="stage", words="stage m/v0003 production --archive-existing", is_one_step=False),
     Command(name="eval", words="eval m/v0003 --metric accuracy=0.5"),
+    Command(name="data digest", words="data digest m/v0004 late {}/late", before=leave_unhashed),
     Command(name="delete", words="delete m/v0003 --yes"),
     Command(name="delete --all", words="delete m --all --force --yes", is_one_step=False),
     Command(name="prune", words="prune m --keep-last 1 --force --yes", is_one_step=False),
@@ -154,7 +162,8 @@ def facts(root: Path) -> Facts:
     found: dict[tuple[str, str, str], object] = {}
     for model, part in index.build(root)["models"].items() if root.is_dir() else ():
         for version, row in part["versions"].items():
-            found["version", model, version] = (row.get("files"), row.get("pruned"), row.get("metrics"))
+            told = (row.get("files"), row.get("pruned"), row.get("metrics"), sorted(row.get("digested", ())))
+            found["version", model, version] = told
         for version, row in part["gone"].items():
             found["gone", model, version] = row["digest"]
         for kind in ("aliases", "stages", "texts"):
