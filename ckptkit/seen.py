@@ -3,8 +3,9 @@
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ckptkit import disk, documents, registry
 from ckptkit.errors import FormatError
@@ -60,12 +61,27 @@ def recall(root: Path, key: str) -> list[Path]:
         root: the registry root.
         key: see ``remember``.
     """
+    paths = _read(root, key).get("paths")
+    return [Path(each) for each in paths if isinstance(each, str)] if isinstance(paths, list) else []
+
+
+def size(root: Path, key: str) -> int | None:
+    """How many bytes data of this digest has, as this machine saw it; None where it never did.
+
+    Args:
+        root: the registry root.
+        key: see ``remember``.
+    """
+    found = _read(root, key).get("bytes")
+    return found if isinstance(found, int) else None
+
+
+def _read(root: Path, key: str) -> Mapping[str, Any]:
     try:
         found = documents.load_json(disk.read_regular(_place(root, key)))
     except FormatError:
-        return []
-    paths = found.get("paths") if isinstance(found, dict) else None
-    return [Path(each) for each in paths if isinstance(each, str)] if isinstance(paths, list) else []
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _place(root: Path, key: str) -> Path:

@@ -60,7 +60,7 @@ def observe(
 
         def observed(name: object, value: object) -> data.Observation:
             known, path = require(name, value, request.data, root), data.place(value)
-            listed = _else_warned(guard, None, _listed, manifests.get(known), known, path)
+            listed = _else_warned(guard, None, _listed, manifests.get(known), known, path, root)
             if expect is not None and path is not None and (listed is None or request.deep):
                 with contextlib.suppress(CkptkitError):  # is told when it is hashed
                     expect(watch.note(path).bytes)
@@ -88,12 +88,19 @@ def _else_warned(guard: Guard, default: D, work: Callable[P, T], *args: P.args, 
         return default
 
 
-def _listed(file: str | os.PathLike[str] | None, name: str, path: Path | None) -> Manifest | None:
+def _listed(file: str | os.PathLike[str] | None, name: str, path: Path | None, root: Path) -> Manifest | None:
     """The manifest that stands in for hashing a dataset, if one was given."""
     if file is None or path is None:
         return None
-    data.is_folder(name, path)
-    return ready.take(file, path, watch.note(path))
+    folder = data.is_folder(name, path)
+    listed = ready.take(file, path, watch.note(path))
+    known = seen.size(root, listed.digest if folder else f"sha256:{next(iter(listed)).sha256}")
+    if known is not None and known != listed.bytes:
+        raise CkptkitError(
+            f"the dataset {name} has {listed.bytes:,} bytes, and that of this manifest had {known:,} when it was seen",
+            "the data is not that of the manifest: leave out --manifest to hash it",
+        )
+    return listed
 
 
 def _doubts(found: data.Observation, unknown: Mapping[str, str], *, started: bool) -> Iterator[str]:

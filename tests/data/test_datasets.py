@@ -221,6 +221,17 @@ def test_a_ready_manifest_of_a_file(folder: Path, tmp_path: Path) -> None:
         one(folder / "a", tmp_path, manifests={"train": ready}, strict=True, deep=True)
 
 
+def test_the_size_of_what_a_manifest_lists_has_to_be_the_one_that_was_seen(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs" / ".ckptkit").mkdir(parents=True)
+    ready = manifest(tmp_path / "ready", {"a": b"a", "b": b"b"})
+    found, _ = one(folder, tmp_path, strict=True)
+    datasets.remember([found], tmp_path / "runs")
+    one(folder, tmp_path, manifests={"train": ready}, strict=True)
+    (folder / "b").write_bytes(b"longer")
+    with pytest.raises(CkptkitError, match="train has 7 bytes, and that of this manifest had 2 when it was seen"):
+        one(folder, tmp_path, manifests={"train": ready}, strict=True)
+
+
 MISFITS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another dataset": (lambda path: {"test": path}, "a manifest is given for 'test', which is no dataset on disk"),
     "an object's": (lambda path: {"array": path}, "a manifest is given for 'array', which is no dataset on disk"),
