@@ -131,11 +131,9 @@ def _one(path: Path, dataset: Dataset) -> Hashed:
 
 
 def _absent(blank: Dataset, path: Path, pointer: Pointer, look: Look) -> Observation:
-    where = f"data.{blank.name}.digest"
-    look.unknown[where] = pointer.absent or ""
+    if not pointer.digest:
+        look.unknown[f"data.{blank.name}.digest"] = pointer.absent or ""
     kind: Any = "directory" if path.is_dir() or (pointer.files or 1) > 1 else "file"
-    if pointer.digest:
-        del look.unknown[where]
     dataset = replace(
         blank,
         kind=kind,

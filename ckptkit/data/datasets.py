@@ -217,13 +217,11 @@ def _manifests(request: Request) -> Mapping[str, str | os.PathLike[str]]:
 def remember(observed: Iterable[data.Observation], root: Path) -> None:
     """Keep, on this machine's side of the registry, where each dataset was seen."""
     for each in observed:
+        if each.path is None or (each.pointer is not None and each.pointer.absent):
+            continue
         dataset = each.dataset
-        key = dataset.digest
-        if key is None and each.content is not None:
-            key = seen.unhashed(each.content.lines())
-        elif key is None and each.path is not None and dataset.bytes is not None:
-            key = seen.unhashed_file(each.path.name, dataset.bytes)
-        if each.path is not None and key is not None:
+        key = dataset.digest or (seen.unhashed(each.content.lines()) if each.content is not None else None)
+        if key is not None:
             seen.remember(root, key, each.path, dataset.bytes or 0, dataset.files or 0)
 
 
