@@ -79,15 +79,27 @@ def digest(
     """
     place = named(path)
     with Cache.open(cached) as cache:
-        if os.path.isdir(place):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
-            if expect:
-                expect(hashing.scan(place).bytes)
-            found = hashing.tree(place, cache=cache, progress=progress, executor=executor)
-            return Digest(path=place, digest=found.digest, files=len(found), size=found.bytes, manifest=found)
-        try:
-            if expect and os.path.isfile(place):  # noqa: PTH113
-                expect(place.stat().st_size)
-            sha256 = hashing.file_sha256(place, cache=cache, progress=progress)
-        except FormatError as error:
-            raise CkptkitError(f"{place} {error.message}", error.hint or _HINT) from error
+        return hashed(place, cache=cache, executor=executor, progress=progress, expect=expect)
+
+
+def hashed(
+    place: Path,
+    *,
+    cache: Cache | None = None,
+    executor: "Executor | None" = None,
+    progress: hashing.Progress | None = None,
+    expect: Callable[[int], None] | None = None,
+) -> Digest:
+    """The same of a place that is known, by way of a cache that is open, or of none."""
+    if os.path.isdir(place):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
+        if expect:
+            expect(hashing.scan(place).bytes)
+        found = hashing.tree(place, cache=cache, progress=progress, executor=executor)
+        return Digest(path=place, digest=found.digest, files=len(found), size=found.bytes, manifest=found)
+    try:
+        if expect and os.path.isfile(place):  # noqa: PTH113
+            expect(place.stat().st_size)
+        sha256 = hashing.file_sha256(place, cache=cache, progress=progress)
+    except FormatError as error:
+        raise CkptkitError(f"{place} {error.message}", error.hint or _HINT) from error
     return Digest(path=place, digest=f"sha256:{sha256}", files=1, size=place.stat().st_size, manifest=None)

@@ -7,9 +7,9 @@ together.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from ckptkit.typed import Form, Record, readers, refuse_newer
+from ckptkit.typed import Document, Form, Record, readers
 
 LINEAGE = "ckptkit/lineage/1"
 EVENT = "ckptkit/event/1"
@@ -410,8 +410,10 @@ class Tool(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lineage(Record):
+class Lineage(Document):
     """lineage.json whole. ``unknown`` maps dotted paths to why the fact could not be had."""
+
+    FORMAT: ClassVar[str] = LINEAGE
 
     schema: Annotated[str, Form(r"ckptkit/lineage/1")]
     model: ModelName
@@ -431,16 +433,6 @@ class Lineage(Record):
     unknown: Mapping[str, str]
     tool: Tool
 
-    @classmethod
-    def from_dict(cls, value: object, where: str = "") -> Self:
-        """Read lineage.json; see ``Record.from_dict``.
-
-        Raises:
-            NewerFormatError: the file is of a later format.
-        """
-        refuse_newer(value, LINEAGE)
-        return super(Lineage, cls).from_dict(value, where)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedFile(Record):
@@ -455,7 +447,7 @@ Stage = Literal["none", "staging", "production", "archived"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event(Record):
+class Event(Document):
     """One thing that happened to a model; which fields it has depends on its kind.
 
     - ``saved``: a version was published.
@@ -472,6 +464,8 @@ class Event(Record):
 
     Kinds that this release does not know are kept and otherwise left alone.
     """
+
+    FORMAT: ClassVar[str] = EVENT
 
     schema: Annotated[str, Form(r"ckptkit/event/1")]
     id: Annotated[str, Form(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}")]
@@ -495,36 +489,18 @@ class Event(Record):
     unknown: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
 
-    @classmethod
-    def from_dict(cls, value: object, where: str = "") -> Self:
-        """Read an event file; see ``Record.from_dict``.
-
-        Raises:
-            NewerFormatError: the file is of a later format.
-        """
-        refuse_newer(value, EVENT)
-        return super(Event, cls).from_dict(value, where)
-
     def to_dict(self) -> dict[str, Any]:
         """The event as JSON types, without what does not apply to its kind."""
         return {key: kept for key, kept in super(Event, self).to_dict().items() if kept not in (None, [], {})}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sidecar(Record):
+class Sidecar(Document):
     """The file beside the output of a step, whole. ``unknown`` maps dotted paths to why the fact could not be had."""
+
+    FORMAT: ClassVar[str] = STEP
 
     schema: Annotated[str, Form(r"ckptkit/step/1")]
     step: Step
     unknown: Mapping[str, str]
     tool: Tool
-
-    @classmethod
-    def from_dict(cls, value: object, where: str = "") -> Self:
-        """Read a sidecar; see ``Record.from_dict``.
-
-        Raises:
-            NewerFormatError: the file is of a later format.
-        """
-        refuse_newer(value, STEP)
-        return super(Sidecar, cls).from_dict(value, where)

@@ -4,7 +4,7 @@ import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from ckptkit.errors import FormatError, NewerFormatError
 
@@ -170,12 +170,24 @@ _SCALARS: Mapping[object, _Read] = {
 }
 
 
-def refuse_newer(value: object, schema: str) -> None:
-    """Refuse a document that says to be of a later format than ``schema``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document(Record):
+    """Base of records that are a file of their own; ``FORMAT`` is the newest format of theirs that is read."""
 
-    Raises:
-        NewerFormatError: it is.
-    """
+    FORMAT: ClassVar[str]
+
+    @classmethod
+    def from_dict(cls, value: object, where: str = "") -> Self:
+        """Read a whole file; see ``Record.from_dict``.
+
+        Raises:
+            NewerFormatError: it is of a later format.
+        """
+        _refuse_newer(value, cls.FORMAT)
+        return super(Document, cls).from_dict(value, where)
+
+
+def _refuse_newer(value: object, schema: str) -> None:
     family, _, version = schema.rpartition("/")
     said = value.get("schema") if isinstance(value, Mapping) else None
     found = re.fullmatch(rf"{re.escape(family)}/([1-9]\d*)", said) if isinstance(said, str) else None

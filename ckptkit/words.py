@@ -1,7 +1,7 @@
 """Words for what records hold: text that no terminal or editor acts upon, numbers in units, digests in short."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 _SPACE = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]")
 # Controls, what turns the writing direction, half characters, and what nobody sees but for the joiners that words and
@@ -15,6 +15,11 @@ _UNSEEN = re.compile(
 def inert(text: str) -> str:
     """``text`` on one line, with every character that a terminal or an editor would obey written as its escape."""
     return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], _SPACE.sub(" ", text))
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since the epoch as records have them, in UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def cells(text: str) -> int:

@@ -23,6 +23,7 @@ from ckptkit.record import (
     Weights,
     WeightsFile,
 )
+from ckptkit.words import timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ def compose(parts: Parts, version: str, *, identical_to: str | None) -> Lineage:
         schema=LINEAGE,
         model=parts.model,
         version=version,
-        created=_time(created),
+        created=timestamp(created),
         message=given.message,
         tags=given.tags,
         parents=tuple(parts.parents),
@@ -97,8 +98,8 @@ def _run(parts: Parts, created: float) -> Run:
         id=run_id(),
         step=parts.given.step,
         epoch=parts.given.epoch,
-        started=None if started is None else _time(started),
-        finished=None if finished is None else _time(finished),
+        started=None if started is None else timestamp(started),
+        finished=None if finished is None else timestamp(finished),
         seconds=None if started is None else round(created - started, 3),
         job=parts.seen.job,
         links=(),
@@ -168,7 +169,3 @@ def _reasons(unknown: Mapping[str, str], now: Moment) -> dict[str, str]:
     """The reasons, redacted and in order; the probes know only that it was not this process, ``now`` knows why."""
     known = {where: now.why if words == ANOTHER_PROCESS else words for where, words in unknown.items()}
     return {where: redact.text(words, project=now.project) for where, words in sorted(known.items())}
-
-
-def _time(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ckptkit import disk, hashing, redact, scanning
+from ckptkit.capture import attempt
 from ckptkit.data import huggingface, memory, pointers, ready, watch
 from ckptkit.data.pointers import Pointer
 from ckptkit.errors import CkptkitError, FormatError
@@ -252,15 +253,17 @@ def _in_memory(blank: Dataset, value: object, unknown: dict[str, str]) -> Datase
 
 
 def _description(value: object) -> dict[str, Any]:
-    out: dict[str, Any] = {"type": memory.type_name(value)}
-    try:
-        shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-        if isinstance(shape, tuple):
-            out["shape"] = [int(each) for each in shape]
-        elif isinstance(value, list | tuple | dict | str | bytes | bytearray):
-            out["length"] = len(value)
-        if dtype is not None and isinstance(shape, tuple):
-            out["dtype"] = str(dtype)
-    except Exception:  # noqa: BLE001 - a description is a courtesy
-        return {"type": out["type"]}
+    return {"type": memory.type_name(value), **attempt({}, "source", lambda: _form(value), {})}
+
+
+def _form(value: object) -> dict[str, Any]:
+    """Shape and type of the elements, or the length."""
+    out: dict[str, Any] = {}
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(shape, tuple):
+        out["shape"] = [int(each) for each in shape]
+    elif isinstance(value, list | tuple | dict | str | bytes | bytearray):
+        out["length"] = len(value)
+    if dtype is not None and isinstance(shape, tuple):
+        out["dtype"] = str(dtype)
     return out

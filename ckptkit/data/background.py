@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ckptkit import hash_cache, hashing
+from ckptkit import hash_cache
 from ckptkit.capture import command
+from ckptkit.content import hashed
 from ckptkit.errors import CkptkitError
 
 if TYPE_CHECKING:
@@ -99,10 +100,7 @@ def main() -> None:
     with hash_cache.Cache.open() as cache:
         for path in map(Path, paths):
             with contextlib.suppress(CkptkitError):  # is told when it is saved
-                if path.is_dir():
-                    hashing.tree(path, cache=cache)
-                else:
-                    hashing.file_sha256(path, cache=cache)
+                hashed(path, cache=cache)
 
 
 def _end_with(parent: int) -> None:

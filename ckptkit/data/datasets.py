@@ -266,10 +266,19 @@ def require(name: object, value: object, all_: Mapping[Any, object], root: Path)
             raise CkptkitError(
                 f"the dataset {known} has an empty path", "name a file or folder, such as data/train.csv"
             )
-        refuse_nested([path], root, "the data")
-        if disk.real(root) in disk.real(path).parents:
-            raise CkptkitError(f"{path} lies in the registry root {root}", "keep data elsewhere")
+        require_apart(path, root, "the data")
     return known
+
+
+def require_apart(path: Path, root: Path, what: str) -> None:
+    """Refuse data in or around the registry root.
+
+    Raises:
+        CkptkitError: it lies there; ``what`` it is, in words.
+    """
+    refuse_nested([path], root, what)
+    if disk.real(root) in disk.real(path).parents:
+        raise CkptkitError(f"{path} lies in the registry root {root}", "keep data elsewhere")
 
 
 def refuse_nested(paths: Sequence[Path], root: Path, what: str) -> None:

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ckptkit import disk, redact
+from ckptkit import redact
+from ckptkit.capture import attempt
 from ckptkit.data import dvc, dvc_steps, git_lfs, hub
 from ckptkit.data.claim import Claim, Held
 from ckptkit.hash_cache import Cache
@@ -58,11 +60,10 @@ def _found(path: Path, project: Path) -> Pointer | None:
     source: dict[str, Any] = {}
     claims: list[Claim] = []
     for system, claim in _SYSTEMS.items():
-        try:
-            found = claim(path, project)
-        except Exception as error:  # noqa: BLE001 - no pointer fails a save
-            source[system] = {"unreadable": redact.text(disk.reason(error), project=project)}
-            continue
+        faults: dict[str, str] = {}
+        found: Claim | None = attempt(faults, "unreadable", partial(claim, path, project), None)
+        if faults:
+            source[system] = {"unreadable": redact.text(faults["unreadable"], project=project)}
         if found is not None:
             claims.append(found)
             source[system] = {**found.said, **({"absent": True} if found.absent else {})}
@@ -94,10 +95,10 @@ def agree(
     for claim in pointer.claims:
         if claim.check is None:
             continue
-        try:
-            verdict = claim.check(Held(path=path, content=content, cache=cache, progress=progress))
-        except Exception as error:  # noqa: BLE001 - no pointer fails a save
-            verdict = {"why_not": disk.reason(error)}
+        faults: dict[str, str] = {}
+        held = Held(path=path, content=content, cache=cache, progress=progress)
+        said: Mapping[str, Any] = attempt(faults, "why_not", partial(claim.check, held), {})
+        verdict = {**said, **faults}
         words = {key: redact.text(each) if isinstance(each, str) else each for key, each in verdict.items()}
         source[claim.system] = {**source[claim.system], **words}
     return replace(pointer, source=source)
@@ -112,7 +113,4 @@ def steps(path: Path, project: Path, pointer: Pointer | None = None) -> tuple[St
         pointer: what ``agree`` returned for the path, which tells the link from the last stage to the content.
     """
     said = pointer.source.get("dvc", {}) if pointer is not None else {}
-    try:
-        return dvc_steps.steps(path, project, said)
-    except Exception:  # noqa: BLE001 - no pointer fails a save; what is damaged is said in its source
-        return ()
+    return attempt({}, "steps", partial(dvc_steps.steps, path, project, said), ())

@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from ckptkit.capture import git, objects, observation, process
 from ckptkit.data import datasets, rows, sidecar
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import AT_SAVE, Content, Sidecar, Step, StepCode
+from ckptkit.words import timestamp
 
 _CHANGED = "changed while the step ran: which content was read is not known"
 
@@ -164,9 +164,7 @@ def require_place(output: str | os.PathLike[str], root: Path) -> Path:
     place = data.place(output)
     if place is None or not os.fspath(output):
         raise CkptkitError(f"{output!r} is no path of an output", "name a file or folder")
-    datasets.refuse_nested([place], root, "the output")
-    if disk.real(root) in disk.real(place).parents:
-        raise CkptkitError(f"{place} lies in the registry root {root}", "keep data elsewhere")
+    datasets.require_apart(place, root, "the output")
     sidecar.require_free(place)
     return place
 
@@ -293,8 +291,3 @@ def _finite(params: Mapping[str, object]) -> dict[str, Any]:
     """Parameters as JSON holds them."""
     found: dict[str, Any] = documents.finite(objects.Plain().settings(params) or {})
     return found
-
-
-def timestamp(seconds: float) -> str:
-    """Seconds since the epoch as a record has them, in UTC."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

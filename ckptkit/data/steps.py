@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from ckptkit import disk, hashing, redact
+from ckptkit.content import hashed
 from ckptkit.data import sidecar
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.hash_cache import Cache
@@ -202,9 +203,7 @@ class _Chain:
         try:
             if not os.path.lexists(path):
                 return None, _ABSENT
-            if path.is_dir():
-                return hashing.tree(path, cache=self.cache, progress=self.progress).digest, ""
-            return f"sha256:{hashing.file_sha256(path, cache=self.cache, progress=self.progress)}", ""
+            return hashed(path, cache=self.cache, progress=self.progress).digest, ""
         except hashing.OutOfTimeError:
             return None, "was not read: the time was over"
         except (CkptkitError, OSError, ValueError):

@@ -13,10 +13,12 @@ from pathlib import Path
 from ckptkit import bridges, disk, hashing, redact, roots
 from ckptkit.bridges import Fetched, database, filesystem, http
 from ckptkit.capture import process
+from ckptkit.content import hashed
 from ckptkit.data import rows, sidecar
-from ckptkit.data.preparation import require_place, timestamp
+from ckptkit.data.preparation import require_place
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Content, ContentKind, Sidecar, Step
+from ckptkit.words import timestamp
 
 _DATABASES = frozenset(["duckdb", "mariadb", "mssql", "mysql", "oracle", "postgresql", "sqlite"])
 _VARIABLE = "env:"
@@ -176,22 +178,23 @@ def _fetch(
 def _look(content: Path, number: int | None, watch: _Progress, unknown: dict[str, str]) -> Content:
     """What arrived, synced, and its digest."""
     kind: ContentKind = "directory" if content.is_dir() else "file"
-    if kind == "directory":
-        watch.expect(hashing.scan(content).bytes)
-        manifest = hashing.tree(content, progress=watch.done)
-        digest, files, size = manifest.digest, len(manifest), manifest.bytes
-    else:
+    if kind == "file":
         disk.sync_file(content)
-        files, size = 1, content.stat().st_size
-        watch.expect(size)
-        digest = f"sha256:{hashing.file_sha256(content, progress=watch.done)}"
+    found = hashed(content, progress=watch.done, expect=watch.expect)
     if number is None:
         try:
             number = rows.count(content)
         except rows.UncountedError as error:
             unknown["step.output.rows"] = str(error)
     return Content(
-        path=None, outside=False, kind=kind, digest=digest, files=files, bytes=size, rows=number, source=None
+        path=None,
+        outside=False,
+        kind=kind,
+        digest=found.digest,
+        files=found.files,
+        bytes=found.size,
+        rows=number,
+        source=None,
     )
 
 
