@@ -40,7 +40,7 @@ def rich() -> dict[str, Any]:
         compute__gpus=[{"index": 0, "name": "NVIDIA A100", "memory": 1, "compute_capability": "8.0"}],
         compute__precision__effective={"matmul": "tf32", "conv": None},
         run__job={"id": "17"},
-        run__links=["https://example.org/run/1"],
+        run__links=[{"system": "wandb", "id": "1", "url": "https://example.org/run/1"}],
         unknown={"compute.driver": "nvidia-smi is not installed"},
     )
     listed = {"manifest": "data/train.sha256", "sizes": "data/train.sizes"}
@@ -51,7 +51,40 @@ def rich() -> dict[str, Any]:
     whole["metrics"]["accuracy"] |= {"ci": [0.9, "Infinity"], "slices": {"species": {"Adelie": {"value": 1, "n": 27}}}}
     whole["code"]["environment"]["packages"] = whole["code"]["environment"]["packages"][:1]
     whole["config"]["values"] = {"lr": 0.3}
+    whole["redacted"] = {"config.values": 1}
+    _enrich(whole["code"], whole["config"], whole["compute"], whole["run"])
     return whole
+
+
+def _enrich(code: Any, config: Any, compute: Any, run: Any) -> None:
+    """Fill in what is empty in most records."""
+    state = {"commit": "c3" * 20, "dirty": True, "tree": "d4" * 20}
+    code["repository"]["bundle"] = "code.bundle"
+    code["foreign"] = [{"name": "remote", "path": "remote.py", "outside": True, "sha256": "31" * 32}]
+    code["sources"] = [{"path": "local.py", "file": "code/local.py", "sha256": "32" * 32}]
+    code |= {"changed_functions": {"train.py": ["loss"]}, "at_start": state, "at_save": state | {"dirty": False}}
+    origin = {"kind": "vcs", "url": "https://example.org/a", "commit": "c5", "sha256": None, "subdirectory": "lib"}
+    environment = code["environment"]
+    known = {"local": "2.0+cpu", "mapped": True, "record": "33" * 32, "origin": origin}
+    environment["packages"] = [environment["packages"][0] | known]
+    environment["python"]["flags"] = {"optimize": 1}
+    environment["editable"][0] |= {"url": "https://example.org/own", "code": state}
+    environment["lockfiles"][0]["differs"] = [{"name": "numpy", "locked": ["1.0"], "installed": "2.0"}]
+    environment["requirements_vcs"] = "requirements-vcs.txt"
+    conda = {"name": "mkl", "version": "2026", "build": "h0", "channel": "main", "sha256": "34" * 32, "md5": "35" * 16}
+    environment["conda"] = [conda]
+    component = {"name": "main", "type": "torch.optim.sgd.SGD", "settings": {"lr": 0.3}, "file": "optimizer.pt"}
+    config |= {"optimizers": [component], "schedulers": [component], "dataloaders": [component]}
+    config["generators"] = {"at_start": {"torch.initial_seed": 7}, "at_save": {"random": f"sha256:{'36' * 32}"}}
+    compute["cpu"] |= {"stepping": "family 25", "affinity": "0-3", "quota": 1.5}
+    compute["gpus"][0] |= {"multiprocessors": 108, "vbios": "92.00", "ecc": True, "mig": False}
+    compute["container"] = {"kind": "docker", "image": "ours:7"}
+    compute |= {"gpus_in_use": compute["gpus"], "files": {"nccl.conf": "37" * 32}}
+    machine = {name: compute[name] for name in ("platform", "cpu", "memory", "gpus", "driver", "libraries")}
+    compute["ranks"] = [{"ranks": "1-7", **machine}]
+    times = {name: run[name] for name in ("started", "finished", "seconds", "step", "job")}
+    run["segments"] = [{"run": "r1", "version": "penguins/v0001", **times, "compute": copy.deepcopy(compute)}]
+    run["restarts"] = 1
 
 
 def sidecar() -> dict[str, Any]:
@@ -161,7 +194,7 @@ def test_a_complete_document_is_accepted_by_both(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "pointer"),
-    [(name, pointer) for name in RECORDS for pointer in pointers(DOCUMENTS[name])],
+    [(name, pointer) for name in RECORDS for pointer in pointers(DOCUMENTS[name]) if pointer[3:4] != ("compute",)],
     ids=lambda value: value if isinstance(value, str) else "/".join(map(str, value)),
 )
 def test_a_changed_document_is_refused_by_both_or_by_neither(name: str, pointer: tuple[str | int, ...]) -> None:
@@ -170,7 +203,7 @@ def test_a_changed_document_is_refused_by_both_or_by_neither(name: str, pointer:
         expected = is_refused(name, changed)
         assert VALIDATORS[name].is_valid(changed) is not expected, changed
         refused += expected
-    free = ("seed", "values", "params", "source", "flags", "determinism", "threads")
+    free = ("seed", "values", "params", "source", "flags", "determinism", "threads", "settings", "at_start", "at_save")
     assert refused or not {*free}.isdisjoint(map(str, pointer)), "nothing is refused here"
 
 

@@ -12,7 +12,7 @@ from ckptkit import data, disk, documents, hash_cache, hashing, redact
 from ckptkit.capture import git, objects, observation, process
 from ckptkit.data import datasets, rows, sidecar
 from ckptkit.errors import CkptkitError, FormatError
-from ckptkit.record import AT_SAVE, Content, Sidecar, Step, StepCode
+from ckptkit.record import AT_SAVE, CodeState, Content, Sidecar, Step
 from ckptkit.words import timestamp
 
 _CHANGED = "changed while the step ran: which content was read is not known"
@@ -34,7 +34,7 @@ class Preparation:
     given: tuple[object, ...]
     inputs: tuple[Content, ...]
     earlier: object
-    code: StepCode | None
+    code: CodeState | None
     unknown: dict[str, str]
     started: float
     clock: float
@@ -206,7 +206,7 @@ def _command(command: Sequence[str] | None, project: Path) -> tuple[str, ...] | 
     return (Path(first).name, *rest)
 
 
-def _code(now: observation.Moment, exclude: Sequence[Path], unknown: dict[str, str]) -> StepCode | None:
+def _code(now: observation.Moment, exclude: Sequence[Path], unknown: dict[str, str]) -> CodeState | None:
     facts: dict[str, str] = {}
     found = git.worktree(now.code, project=now.project, exclude=exclude, unknown=facts).repository
     if found is None:
@@ -215,7 +215,7 @@ def _code(now: observation.Moment, exclude: Sequence[Path], unknown: dict[str, s
     for field in ("commit", "dirty", "tree"):
         if f"code.repository.{field}" in facts:
             unknown[f"step.code.{field}"] = facts[f"code.repository.{field}"]
-    return StepCode(commit=found.commit, dirty=found.dirty, tree=found.tree)
+    return CodeState(commit=found.commit, dirty=found.dirty, tree=found.tree)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
