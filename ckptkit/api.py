@@ -47,6 +47,14 @@ def save(  # noqa: PLR0913 - keyword arguments, each a fact of its own
     move: bool = False,
     root: Paths | None = None,
     all_ranks: bool = False,
+    optimizer: object = None,
+    optimizer_state: bool = False,
+    scheduler: object = None,
+    dataloader: object = None,
+    not_applicable: Mapping[str, str] | None = None,
+    links: str | Sequence[str] = (),
+    bundle: bool = False,
+    keep_secrets: bool = False,
     run: "Run | None" = None,
 ) -> Version | None:
     """Save what a training made as one immutable model version, with the record of how it came to be.
@@ -80,6 +88,16 @@ def save(  # noqa: PLR0913 - keyword arguments, each a fact of its own
         move: remove the weights from where they are, once the version is published.
         root: the registry root.
         all_ranks: save on every rank of a distributed training, not on the first alone.
+        optimizer: the optimizer, several of them in a list, or by name in a dict: its class and parameter groups.
+        optimizer_state: save the state of torch optimizers too, as files of their own that
+            ``torch.load(weights_only=True)`` reads.
+        scheduler: the learning rate's schedule, or several: its class and state.
+        dataloader: what the batches came from, or several: batch size, sampler, workers.
+        not_applicable: of hyperparameters that there are none of, the reason: ``{"batch_size": "full batch"}``.
+        links: addresses of the same run elsewhere, besides those of wandb, MLflow, trackio and TensorBoard, which are
+            found.
+        bundle: store the commits that are on no remote, with their history and all that it holds.
+        keep_secrets: leave tokens and passwords where they are found; else a mark stands in their place.
         run: what ``start`` returned.
 
     Returns:
@@ -107,6 +125,14 @@ def save(  # noqa: PLR0913 - keyword arguments, each a fact of its own
         manifests=manifests or {},
         data_budget=data_budget,
         start=run.noted if run is not None else None,
+        optimizer=optimizer,
+        optimizer_state=optimizer_state,
+        scheduler=scheduler,
+        dataloader=dataloader,
+        not_applicable=not_applicable or {},
+        links=links,
+        bundle=bundle,
+        keep_secrets=keep_secrets,
         metrics=metrics if metrics is not None else {},
         aliases=aliases,
         only_if=only_if,
@@ -137,7 +163,9 @@ def start(
     model: str | None = None,
     config: object = None,
     data: Mapping[str, object] | None = None,
+    weights: Paths | Sequence[Paths] = (),
     root: Paths | None = None,
+    keep_secrets: bool = False,
 ) -> "Run":
     """Note, at the top of a training script, what is there: the declared data, the work tree and the configuration.
 
@@ -145,38 +173,40 @@ def start(
     ``Run.save`` then records what of it changed meanwhile, file by file; a digest is of what is there by then. Paths
     stay those of the working directory at the start.
 
+    What is there is noted below the root too (``.ckptkit/started/``), and once more when the process ends: so
+    ``ckptkit save`` at the command line knows which process trained, by the weights or the model that it named.
+
     Args:
         model: the registered model that will be saved.
         config: the hyperparameters, as ``save`` takes them. Files count as they are now.
         data: the datasets by name, as ``save`` takes them.
+        weights: the files or folders that the training will write, for a save by another process.
         root: the registry root.
+        keep_secrets: leave tokens and passwords in what is noted.
 
     Raises:
         CkptkitError: a name, a path, the configuration or the root cannot be used.
     """
-    from ckptkit import disk, names, roots
-    from ckptkit.capture import intake, observation, ranks, session
-    from ckptkit.data import datasets
+    from ckptkit.verbs.start import start as start_verb
 
-    cwd = Path.cwd()
-    home = roots.default_root(root, cwd)
-    roots.require_root(home)
-    if model is not None:
-        names.require_unlike(names.require_model(model), os.listdir(home) if home.is_dir() else (), "model")
-    declared = datasets.declared({} if data is None else data, home)
-    paths = [value for value in declared.values() if isinstance(value, Path)]
-    given = intake.sources(config)
-    sources = [cwd / disk.expand(each) if isinstance(each, str | os.PathLike) else each for each in given]
-    now = observation.moment(from_training=True, modified=None, cwd=cwd)
-    noted = session.begin(
-        paths=[] if ranks.other_rank() else paths,
-        sources=sources,
-        cwd=cwd,
-        project=now.project,
-        script=now.code,
-        exclude=[home, *paths],
+    begun = start_verb(
+        model=model,
+        config=config,
+        data=data,
+        weights=[weights] if isinstance(weights, str | os.PathLike) else weights,
+        root=root,
+        keep_secrets=keep_secrets,
     )
-    return Run(model=model, config=sources, data=declared, root=home, noted=noted)
+    for words in begun.warnings:
+        _tell(f"warning: {words}")
+    return Run(
+        model=begun.model,
+        config=begun.config,
+        data=begun.data,
+        root=begun.root,
+        noted=begun.start,
+        keep_secrets=keep_secrets,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +218,7 @@ class Run:
     data: Mapping[str, object]
     root: Path
     noted: "Start"
+    keep_secrets: bool = False
 
     def save(
         self,
@@ -218,7 +249,7 @@ class Run:
             config=config,
             data={**self.data, **others} if isinstance(others, Mapping) else others,
             run=replace(self, noted=noted),
-            **{"root": self.root, **facts},
+            **{"root": self.root, "keep_secrets": self.keep_secrets, **facts},
         )
 
 

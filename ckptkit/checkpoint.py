@@ -21,11 +21,14 @@ CARD = "README.md"
 CONFIG = "config.yaml"
 LINEAGE = "lineage.json"
 REQUIREMENTS = "requirements.txt"
+REQUIREMENTS_VCS = "requirements-vcs.txt"
 PATCH = "code.patch"
+BUNDLE = "code.bundle"
 SUMS = "SHA256SUMS"
 DATA = "data"
-RECORDS = frozenset({CARD, CONFIG, LINEAGE, REQUIREMENTS, "requirements-vcs.txt", PATCH, SUMS})
-RESERVED = frozenset(name.lower() for name in RECORDS) | {DATA, "code"}
+SOURCES = "code"
+RECORDS = frozenset({CARD, CONFIG, LINEAGE, REQUIREMENTS, REQUIREMENTS_VCS, PATCH, BUNDLE, SUMS})
+RESERVED = frozenset(name.lower() for name in RECORDS) | {DATA, SOURCES}
 """First parts of paths, in lower case, that saved files may not take. ``code/`` is kept for copies of sources."""
 
 HASHED_ALWAYS = 1 << 20

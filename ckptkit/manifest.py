@@ -105,6 +105,26 @@ class Listing(_Rows):
             path, _, rest = row.partition(b"\0")
             yield path, State._make(_STATE.unpack(rest))
 
+    def pack(self) -> bytes:
+        """The listing as one string of bytes, which ``unpack`` reads."""
+        return b"".join(self.rows)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "Listing":
+        """The listing that was packed.
+
+        Raises:
+            FormatError: the bytes are none.
+        """
+        rows, at = [], 0
+        while at < len(data):
+            end = data.find(b"\0", at) + 1 + _STATE.size
+            if end <= at + _STATE.size or end > len(data):
+                raise FormatError("is no listing of files")
+            rows.append(data[at:end])
+            at = end
+        return cls(rows=rows)
+
     def lines(self) -> Iterator[bytes]:
         """``<bytes>  ./<path>`` for each file, escaped as in a manifest."""
         return (_line(path, b"%d" % state.size) for path, state in self._parts())

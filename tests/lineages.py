@@ -3,7 +3,9 @@
 import copy
 from typing import Any
 
-_WHOLE: dict[str, Any] = {
+from ckptkit.record import Lineage
+
+EARLIER: dict[str, Any] = {
     "schema": "ckptkit/lineage/1",
     "model": "penguins",
     "version": "v0002",
@@ -162,6 +164,7 @@ _WHOLE: dict[str, Any] = {
     "unknown": {},
     "tool": {"name": "ckptkit", "version": "0.1.0"},
 }
+"""A record as an early release wrote it, without the fields that came later."""
 
 
 def lineage(**overrides: Any) -> dict[str, Any]:
@@ -170,7 +173,7 @@ def lineage(**overrides: Any) -> dict[str, Any]:
     >>> lineage(code__repository=None)["code"]["repository"] is None
     True
     """
-    whole = copy.deepcopy(_WHOLE)
+    whole = copy.deepcopy(Lineage.from_dict(EARLIER).to_dict())
     for name, value in overrides.items():
         *parents, last = name.split("__")
         part = whole

@@ -90,6 +90,12 @@ def on_disk(folder: Path) -> dict[str, str]:
     return found
 
 
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
+    """Time and size of all in a folder, objects included."""
+    found = {path: path.lstat() for path in (folder, *folder.rglob("*"))}
+    return {str(path): (info.st_mtime_ns, info.st_size) for path, info in found.items()}
+
+
 def modify(repo: Path) -> None:
     text = (repo / "train.py").read_text().replace("line 7\n", "line seven\n")
     (repo / "train.py").write_text(text)

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from ckptkit import redact
 from ckptkit.capture.command import ProbeError
 from ckptkit.capture.patch import CONFIDENTIAL, without_secrets
 from ckptkit.capture.repository import Git, Place, refusal
+from ckptkit.capture.status import LINK, Entry, Status, nested
 from ckptkit.disk import reason
 from ckptkit.record import Omitted, Submodule
 
@@ -24,7 +24,6 @@ TOTAL_LIMIT = 20_000_000
 LISTED = 1000
 """Most files left out of the patch that are listed one by one; more are told by their top folder."""
 
-_STATUS = ("status", "--porcelain=v2", "--branch", "-z", "--no-renames", "--no-ahead-behind")
 _DIFF = (
     *("diff-index", "--cached", "-p", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv"),
     *("--no-color", "--src-prefix=a/", "--dst-prefix=b/", "--submodule=short", "--ignore-submodules=none"),
@@ -33,29 +32,8 @@ _EMPTY_TREES = {
     40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
 }
-_LINK, _GONE = "160000", "000000"
+_GONE = "000000"
 _MAY_HOLD = "may hold secrets"
-_NOTABLE = re.compile(rb"(?<![^\0])(?=[a-zS] |. 160000 )(.) (\d{6}) ([0-9a-f]+) \d\t([^\0]+)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
-    """A path that differs: mode and id in HEAD (None when untracked), mode on disk, and a submodule's letters."""
-
-    path: str
-    head: tuple[str, str] | None = None
-    mode: str = ""
-    letters: str = "N..."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """The answer of ``git status``; ``links`` are the submodules in the index and their commits there."""
-
-    commit: str | None = None
-    branch: str | None = None
-    entries: tuple[_Entry, ...] = ()
-    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,49 +57,6 @@ class Content:
     submodules: tuple[Submodule, ...] = ()
 
 
-def status(place: Place) -> Status:
-    """Ask git which paths differ from the commit, those included that marks in the index hide.
-
-    Raises:
-        ProbeError: git does not answer.
-    """
-    git = place.git
-    links: dict[str, str] = {}
-    assumed, skipped = list[str](), list[str]()
-    for notable in _NOTABLE.findall(git("ls-files", "-v", "-s", "-z")):
-        tag, mode, oid, path = map(os.fsdecode, notable)
-        if mode == _LINK:
-            links[path] = oid
-        if tag.islower():
-            assumed.append(path)
-        if tag in "sS" and os.path.lexists(place.top / path):  # else outside of a sparse checkout
-            skipped.append(path)
-    # Whoever hides a change from `git status` by these marks trains with it all the same.
-    for mark, paths in (("--no-assume-unchanged", assumed), ("--no-skip-worktree", skipped)):
-        if paths:
-            git("update-index", mark, "-z", "--stdin", stdin="\0".join(paths))
-    submodules = "dirty" if place.unsafe else "none"  # git would run in them, with their own configuration
-    said = os.fsdecode(git(*_STATUS, "--untracked-files=all", f"--ignore-submodules={submodules}")).split("\0")[:-1]
-    heads = dict(line[2:].split(" ", 1) for line in said if line.startswith("# "))
-    return Status(
-        commit=None if heads["branch.oid"] == "(initial)" else heads["branch.oid"],
-        branch=None if heads["branch.head"] == "(detached)" else heads["branch.head"],
-        entries=tuple(_entry(line) for line in said if not line.startswith("# ")),
-        links=links,
-    )
-
-
-def _entry(line: str) -> _Entry:
-    """One entry of ``git status --porcelain=v2``, as its manual page lays it out."""
-    if line.startswith("? "):
-        return _Entry(path=line[2:])
-    if line.startswith("1 "):
-        _, _, letters, head, _, mode, oid, _, path = line.split(" ", 8)
-    else:  # unmerged: of the three stages the second is HEAD's
-        _, _, letters, _, head, _, mode, _, oid, _, path = line.split(" ", 10)
-    return _Entry(path=path, head=(head, oid), mode=mode, letters=letters)
-
-
 def _inside(top: Path, exclude: Sequence[Path]) -> Callable[[str], bool]:
     """Whether a path of the repository is one of ``exclude`` or below; the whole repository never is."""
     folders = set[str]()
@@ -142,6 +77,38 @@ def content(place: Place, status: Status, project: Path, exclude: Sequence[Path]
         exclude: files and folders that count as in HEAD.
         unknown: takes the reasons for what could not be had.
     """
+    changes, submodules = _beyond(place, status, exclude, unknown)
+    some = bool(changes.back or changes.read)
+    try:
+        tree = _tree(place.git, changes)
+        whole = place.git(*_DIFF, status.commit or _EMPTY_TREES[len(tree)]) if some else b""
+        patch, withheld = without_secrets(whole, place.git)
+    except ProbeError as error:
+        unknown |= dict.fromkeys(("code.repository.tree", "code.repository.patch"), refusal(error, project))
+        return Content(dirty=some or bool(changes.omitted), omitted=_folded(changes.omitted), submodules=submodules)
+    sizes = {path: _unfit(place.top / path, TOTAL_LIMIT)[0] for path in withheld}
+    partly = [Omitted(path=path, bytes=sizes[path], reason=why) for path, why in withheld.items()]
+    omitted = _folded([*partly, *changes.omitted])
+    return Content(dirty=bool(whole or omitted), tree=tree, patch=patch, omitted=omitted, submodules=submodules)
+
+
+def state(place: Place, status: Status, exclude: Sequence[Path]) -> tuple[bool, str]:
+    """Whether anything differs from the commit, and the id of the tree that ``content`` has; no patch is made.
+
+    Raises:
+        ProbeError: git does not answer.
+    """
+    changes, _ = _beyond(place, status, exclude, {})
+    tree = _tree(place.git, changes)
+    if changes.omitted or not (changes.back or changes.read):
+        return bool(changes.omitted), tree
+    return tree != place.git.ask("rev-parse", "-q", "--verify", "HEAD^{tree}"), tree
+
+
+def _beyond(
+    place: Place, status: Status, exclude: Sequence[Path], unknown: dict[str, str]
+) -> tuple[_Changes, tuple[Submodule, ...]]:
+    """What becomes of all that differs, and the repositories inside."""
     inside = _inside(place.top, exclude)
     entries = [
         entry
@@ -150,29 +117,18 @@ def content(place: Place, status: Status, project: Path, exclude: Sequence[Path]
     ]
     changes = _sort(place, entries, status.links)
     changes.back.extend((*entry.head, entry.path) for entry in status.entries if entry.head and inside(entry.path))
-    submodules = _submodules(place, status, {entry.path for entry in entries}, changes, unknown)
-    try:
-        tree, patch = _written(place.git, status.commit, changes)
-    except ProbeError as error:
-        unknown |= dict.fromkeys(("code.repository.tree", "code.repository.patch"), refusal(error, project))
-        return Content(dirty=bool(entries), omitted=_folded(changes.omitted), submodules=submodules)
-    dirty = bool(patch or changes.omitted)
-    patch, withheld = without_secrets(patch)
-    sizes = {path: _unfit(place.top / path, TOTAL_LIMIT)[0] for path in withheld}
-    partly = [Omitted(path=path, bytes=sizes[path], reason=why) for path, why in withheld.items()]
-    omitted = _folded([*partly, *changes.omitted])
-    return Content(dirty=dirty, tree=tree, patch=patch, omitted=omitted, submodules=submodules)
+    return changes, _submodules(place, status, {entry.path for entry in entries}, changes, unknown)
 
 
-def _sort(place: Place, entries: Sequence[_Entry], links: Mapping[str, str]) -> _Changes:
+def _sort(place: Place, entries: Sequence[Entry], links: Mapping[str, str]) -> _Changes:
     changes = _Changes()
     total = 0
     for size, entry, (mode, oid) in _by_size(place, entries):
         bytes_now, why = None, ""
-        replaced = entry.mode == _LINK and entry.path not in links  # a file that gave way to a clone
+        replaced = entry.mode == LINK and entry.path not in links  # a file that gave way to a clone
         if replaced:
             changes.embedded.append(f"{entry.path}/")
-        if entry.mode not in {_LINK, _GONE}:
+        if entry.mode not in {LINK, _GONE}:
             bytes_now, why = _unfit(place.top / entry.path, TOTAL_LIMIT)
         if mode == _GONE and CONFIDENTIAL.fullmatch(entry.path):
             why = why or _MAY_HOLD
@@ -190,7 +146,7 @@ def _sort(place: Place, entries: Sequence[_Entry], links: Mapping[str, str]) -> 
     return changes
 
 
-def _by_size(place: Place, entries: Sequence[_Entry]) -> list[tuple[int, _Entry, tuple[str, str]]]:
+def _by_size(place: Place, entries: Sequence[Entry]) -> list[tuple[int, Entry, tuple[str, str]]]:
     """Tracked files with the larger of their sizes in HEAD and on disk, small ones first.
 
     A folder of new weights must not use up the room of a line in train.py; and what is gone stands in a patch as well.
@@ -283,37 +239,22 @@ def _submodules(
             commit = dirty = None
             unknown["code.repository.submodules"] = f"{path} is not checked out"
         elif said[1] == "C":
-            commit, _ = _nested(place, path)
+            commit, _ = nested(place, path)
         found.append(Submodule(path=path, commit=commit, dirty=dirty))
         if dirty and path in changed:
             changes.omitted.append(Omitted(path=path, bytes=None, reason="changes inside of a submodule"))
     for path in (path.rstrip("/") for path in changes.embedded):
-        commit, dirty = _nested(place, path)
+        commit, dirty = nested(place, path)
         found.append(Submodule(path=path, commit=commit, dirty=dirty))
         changes.omitted.append(Omitted(path=path, bytes=None, reason="a repository of its own"))
     return tuple(found)
 
 
-def _nested(place: Place, path: str) -> tuple[str | None, bool | None]:
-    """Commit of a repository inside, and whether it holds changes; None for what git would not say."""
-    folder = place.top / path
-    variables = {**place.outer.variables, "GIT_CEILING_DIRECTORIES": str(folder.parent)}  # never this one's answer
-    try:
-        said = os.fsdecode(replace(place.outer, folder=folder, variables=variables)(*_STATUS)).split("\0")[:-1]
-    except ProbeError:
-        return None, None
-    commit = next(line.split(" ")[2] for line in said if line.startswith("# branch.oid "))
-    return (None if commit == "(initial)" else commit), any(not line.startswith("# ") for line in said)
-
-
-def _written(git: Git, commit: str | None, changes: _Changes) -> tuple[str, bytes]:
-    """The tree id of the changes, and the patch that leads there; both in the scratch folder."""
+def _tree(git: Git, changes: _Changes) -> str:
+    """The id of the tree with these changes; index and objects of it are in the scratch folder."""
     if changes.back:
         lines = (f"{mode} {oid}\t{path}\0" for mode, oid, path in changes.back)
         git("update-index", "-z", "--index-info", stdin="".join(lines))
     if changes.read:
         git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin="\0".join(changes.read))
-    tree = git("write-tree", "--missing-ok").decode().strip()
-    if not (changes.back or changes.read):
-        return tree, b""
-    return tree, git(*_DIFF, commit or _EMPTY_TREES[len(tree)])
+    return git("write-tree", "--missing-ok").decode().strip()

@@ -1,15 +1,21 @@
 """The git work tree: commit, branch, remote and place of the project, and the changes beyond the commit."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ckptkit import redact
+from ckptkit import disk, redact
 from ckptkit.capture import changes
 from ckptkit.capture.command import ProbeError
-from ckptkit.capture.repository import Git, Place, locate, refusal
-from ckptkit.record import Repository
+from ckptkit.capture.repository import Git, Place, find, locate, refusal
+from ckptkit.capture.status import Status, status
+from ckptkit.errors import FormatError
+from ckptkit.record import CodeState, Repository
+
+# Old and new commit and the time of a line in a reflog: in UTC, whatever zone stands behind it.
+_MOVE = re.compile(rb"^([0-9a-f]{40,64}) ([0-9a-f]{40,64}) [^>\n]*> (\d{1,12}) ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,50 +55,107 @@ def worktree(start: Path, *, project: Path, exclude: Sequence[Path], unknown: di
         return Worktree(repository=None, patch=b"")
 
 
+def state(folder: Path, *, exclude: Sequence[Path] = ()) -> tuple[str | None, CodeState]:
+    """Address of the remote, and state of the work tree around a folder, such as that of an editable installation.
+
+    Args:
+        folder: where to look.
+        exclude: files and folders that count as in HEAD.
+
+    Raises:
+        ProbeError: there is no repository, git ignores the folder, or git does not answer.
+    """
+    import tempfile
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="ckptkit-", ignore_cleanup_errors=True) as name:
+            scratch = Path(name)
+            return _state(locate(folder, scratch, {}), folder, [*exclude, scratch])
+    except (ProbeError, OSError, ValueError) as error:
+        raise ProbeError(refusal(error, folder)) from None
+
+
+def _state(place: Place, folder: Path, exclude: Sequence[Path]) -> tuple[str | None, CodeState]:
+    held = ("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", os.path.realpath(folder))
+    if not place.git("--literal-pathspecs", *held):
+        raise ProbeError("git ignores it")
+    found = status(place)
+    dirty, tree = changes.state(place, found, exclude)
+    url = _url(_remotes(place.git, found.branch, folder, {}), {})
+    return url, CodeState(commit=found.commit, dirty=dirty, tree=tree)
+
+
+def head_at(start: Path, since: float) -> str | None:
+    """The commit on which HEAD stood at a time, where it moved afterwards; None where it did not, or has no reflog.
+
+    A move within the same second counts as before: a reflog has no parts of seconds, and who types ``git commit``
+    and starts a training right away has not moved HEAD while it ran.
+
+    Args:
+        start: a folder in the work tree.
+        since: seconds since the epoch.
+    """
+    try:
+        log = disk.read_regular(find(start).own / "logs" / "HEAD")
+    except (ProbeError, FormatError):
+        return None
+    commit, moved = b"", False
+    for before, after, seconds in reversed(_MOVE.findall(log)):
+        if int(seconds) <= since:
+            break
+        commit, moved = before, moved or before != after
+    return commit.decode() if moved and commit.strip(b"0") else None
+
+
 def _observe(place: Place, project: Path, exclude: Sequence[Path], unknown: dict[str, str]) -> Worktree:
     git = place.git
     why = ""
     try:
-        status = changes.status(place)
-        content = changes.content(place, status, project, exclude, unknown)
+        found = status(place)
+        content = changes.content(place, found, project, exclude, unknown)
     except (ProbeError, OSError, ValueError) as error:
         head = git.ask("rev-parse", "-q", "--verify", "HEAD")
-        status = changes.Status(commit=head, branch=git.ask("symbolic-ref", "-q", "--short", "HEAD"))
+        found = Status(commit=head, branch=git.ask("symbolic-ref", "-q", "--short", "HEAD"))
         content = changes.Content()
         why = refusal(error, project)
         fields = ("dirty", "tree", "patch", "omitted", "submodules")
         unknown |= {f"code.repository.{name}": why for name in fields}
-    if status.commit is None:
+    if found.commit is None:
         unknown["code.repository.commit"] = why or "no commit yet"
-    if status.branch is None:
+    if found.branch is None:
         unknown["code.repository.branch"] = why or "detached HEAD"
     directory = os.path.relpath(os.path.realpath(project), place.top)
     if directory.split("/")[0] == "..":
         directory = "."
         unknown["code.repository.directory"] = "the project's root lies outside of the repository"
-    remotes = _remotes(git, status.branch, project, unknown)
+    remotes = _remotes(git, found.branch, project, unknown)
     repository = Repository(
         url=_url(remotes, unknown),
-        commit=status.commit,
-        branch=status.branch,
+        commit=found.commit,
+        branch=found.branch,
         directory=directory,
         dirty=content.dirty,
         tree=content.tree,
         patch="code.patch" if content.patch else None,
         omitted=content.omitted,
-        unpushed=_unpushed(place, status.commit, remotes, project, unknown),
+        unpushed=_unpushed(place, found.commit, remotes, project, unknown),
         submodules=content.submodules,
     )
-    files = _files(git, directory, status) if content.tree else None
+    files = _files(git, directory, found) if content.tree else None
     return Worktree(repository=repository, patch=content.patch, files=files)
 
 
-def _files(git: Git, directory: str, status: changes.Status) -> Mapping[str, str]:
+def _files(git: Git, directory: str, found: Status) -> Mapping[str, str]:
     """The ids of the files in the index that the tree was written from, less the logs and what else a run writes."""
-    others = {each.path for each in status.entries if each.head is None and not each.path.endswith(".py")}
+    others = {each.path for each in found.entries if each.head is None and not each.path.endswith(".py")}
     lines = os.fsdecode(git("ls-files", "-s", "-z")).split("\0")[:-1]
     fields = (line.partition("\t")[::2] for line in lines)
-    return {os.path.relpath(path, directory): known for known, path in fields if path not in others}
+    project = "" if directory == "." else f"{directory}/"
+    return {
+        path.removeprefix(project) if path.startswith(project) else os.path.relpath(path, directory): known
+        for known, path in fields
+        if path not in others
+    }
 
 
 def _remotes(git: Git, branch: str | None, project: Path, unknown: dict[str, str]) -> list[str] | None:

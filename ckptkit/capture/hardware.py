@@ -1,4 +1,4 @@
-"""The machine: platform, processor, memory, GPUs, driver and numerical libraries. Never its name.
+"""The machine: platform, processor, memory, container, and what other rooms tell of GPUs and libraries. Never its name.
 
 What Linux tells in /proc and /sys is read there, in well under a millisecond each.
 """
@@ -14,17 +14,21 @@ from pathlib import Path
 
 from ckptkit.capture import attempt
 from ckptkit.capture.command import ProbeError, python, run
+from ckptkit.capture.container import container
 from ckptkit.capture.gpu import gpus
-from ckptkit.capture.pools import pools
-from ckptkit.record import Cpu, Gpu, Memory, Platform
+from ckptkit.capture.libraries import files, libraries
+from ckptkit.record import Container, Cpu, Gpu, Memory, Platform
 
 CPUINFO_SECONDS = 15
-"""How long py-cpuinfo may take; about 2 s are usual."""
+"""How long py-cpuinfo or sysctl may take; about 2 s are usual for the former, milliseconds for the latter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """What the computation runs on; ``gpus`` is empty where there are none and None where that is not known."""
+    """What the computation runs on; ``gpus`` is empty where there are none and None where that is not known.
+
+    ``files`` are the SHA-256 of files that configure numerical libraries.
+    """
 
     platform: Platform | None
     cpu: Cpu | None
@@ -32,6 +36,8 @@ class Hardware:
     gpus: tuple[Gpu, ...] | None
     driver: str | None
     libraries: Mapping[str, str]
+    container: Container | None
+    files: Mapping[str, str]
 
 
 def hardware(unknown: dict[str, str], *, root: Path = Path("/")) -> Hardware:
@@ -39,7 +45,7 @@ def hardware(unknown: dict[str, str], *, root: Path = Path("/")) -> Hardware:
 
     Args:
         unknown: takes the reason for each fact that cannot be had.
-        root: where proc, sys and dev are.
+        root: where proc, sys, dev, etc and the like are.
     """
     found, driver = gpus(unknown, root)
     none: dict[str, str] = {}
@@ -49,8 +55,9 @@ def hardware(unknown: dict[str, str], *, root: Path = Path("/")) -> Hardware:
         memory=attempt(unknown, "compute.memory", lambda: _memory(root), None),
         gpus=found,
         driver=driver,
-        libraries=attempt(unknown, "compute.libraries", _libraries, none)
-        | attempt(unknown, "compute.libraries", _loaded_pools, none),
+        libraries=libraries(unknown, gpus=found, root=root),
+        container=attempt(unknown, "compute.container", lambda: container(unknown, root), None),
+        files=attempt(unknown, "compute.files", lambda: files(unknown, root), none),
     )
 
 
@@ -90,7 +97,7 @@ def _cpu(unknown: dict[str, str], root: Path) -> Cpu:
     first = _first_processor(root)
     if first is None:
         none: dict[str, str] = {}
-        first = attempt(unknown, "compute.cpu.model", _cpuinfo, none)
+        first = attempt(unknown, "compute.cpu.model", _sysctl if sys.platform == "darwin" else _cpuinfo, none)
     part = first.get("CPU part")  # ARM names its cores by numbers
     model = first.get("model name") or first.get("cpu")
     flags = first.get("flags") or first.get("Features") or ""
@@ -102,7 +109,22 @@ def _cpu(unknown: dict[str, str], root: Path) -> Cpu:
         logical=os.cpu_count(),
         usable=len(affinity(0)) if affinity else os.cpu_count(),
         flags=tuple(sorted(set(flags.split()))),
+        stepping=", ".join(f"{word} {first[name]}" for name, word in _STEPPING.items() if name in first) or None,
+        affinity=_affinity(root),
+        quota=min(_quotas(root), default=None),
     )
+
+
+_STEPPING = {  # as /proc/cpuinfo has it on x86 and on ARM: the word that stands here
+    "cpu family": "family",
+    "model": "model",
+    "stepping": "stepping",
+    "microcode": "microcode",
+    "CPU implementer": "implementer",
+    "CPU variant": "variant",
+    "CPU part": "part",
+    "CPU revision": "revision",
+}
 
 
 def _first_processor(root: Path) -> dict[str, str] | None:
@@ -123,6 +145,13 @@ def _fields(text: str) -> Iterable[tuple[str, str]]:
             yield name.strip(), value.strip()
 
 
+def _affinity(root: Path) -> str | None:
+    """The cores that the process may use, as the kernel writes them; None where it binds no process to some."""
+    with contextlib.suppress(OSError):
+        return dict(_fields((root / "proc/self/status").read_text(errors="replace"))).get("Cpus_allowed_list")
+    return None
+
+
 def _cores(root: Path) -> int:
     siblings = {
         path.read_text() for path in root.glob("sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list")
@@ -135,6 +164,22 @@ def _cores(root: Path) -> int:
     if cores is None:
         raise ProbeError("the system does not tell")
     return cores
+
+
+def _sysctl() -> dict[str, str]:
+    """What macOS tells, in the words of /proc/cpuinfo; Apple's processors name their extensions one by one."""
+    told = dict(_fields(run(["sysctl", "machdep.cpu", "hw.optional"], seconds=CPUINFO_SECONDS).decode()))
+    names = {
+        "model name": "brand_string",
+        "vendor_id": "vendor",
+        "cpu family": "family",
+        "microcode": "microcode_version",
+    }
+    names |= {name: name for name in ("model", "stepping")}
+    cpu = {name: told[f"machdep.cpu.{key}"] for name, key in names.items() if f"machdep.cpu.{key}" in told}
+    sets = (told.get(f"machdep.cpu.{key}", "") for key in ("features", "leaf7_features", "extfeatures"))
+    optional = (name.rpartition(".")[2] for name, value in told.items() if (name[:12], value) == ("hw.optional.", "1"))
+    return cpu | {"flags": " ".join(sets).strip().lower() or " ".join(optional)}
 
 
 def _cpuinfo() -> dict[str, str]:
@@ -172,47 +217,34 @@ def _total(root: Path) -> int:
 
 
 def _limits(root: Path) -> Iterable[int]:
-    """Limits of the process's control group and of those above it, in bytes; see cgroups(7), versions 1 and 2."""
+    """Limits of memory of the process's control group and of those above it, in bytes."""
+    for group in _groups(root, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with contextlib.suppress(OSError, ValueError):  # "max"; a group seen from inside a container
+                yield int((group / name).read_text())
+
+
+def _quotas(root: Path) -> Iterable[float]:
+    """How many cores' time the process's control group and those above it may take."""
+    for group in _groups(root, "cpu"):
+        with contextlib.suppress(OSError, ValueError):  # "max"
+            quota, period = (group / "cpu.max").read_text().split()
+            yield int(quota) / int(period)
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            if int(quota) > 0:  # -1 is none
+                yield int(quota) / int(period)
+
+
+def _groups(root: Path, controller: str) -> Iterable[Path]:
+    """The process's control group and those above it, for one controller; see cgroups(7), versions 1 and 2."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
         return
     for line in lines:
         number, controllers, group = line.split(":", 2)
-        if number == "0" or "memory" in controllers.split(","):
-            top, name = ("", "memory.max") if number == "0" else ("memory", "memory.limit_in_bytes")
+        if number == "0" or controller in controllers.split(","):
+            top = root / "sys/fs/cgroup" / ("" if number == "0" else controller)
             folder = Path(group.lstrip("/"))
-            for each in (folder, *folder.parents):
-                with contextlib.suppress(OSError, ValueError):  # "max"; a group seen from inside a container
-                    yield int((root / "sys/fs/cgroup" / top / each / name).read_text())
-
-
-_NUMERICAL = (
-    *("numpy", "scipy", "sklearn", "torch", "torchvision", "jax", "jaxlib", "tensorflow", "keras", "safetensors"),
-    *("transformers", "xgboost", "lightgbm", "triton", "flash_attn", "deepspeed", "mkl", "cupy", "numba"),
-)
-
-
-def _libraries() -> dict[str, str]:
-    """Versions of loaded packages that compute; torch and its CUDA know more than their pins tell."""
-    found = {name: _attribute(name, "__version__") for name in _NUMERICAL}
-    found["cuda"] = _attribute("torch.version", "cuda")
-    found["hip"] = _attribute("torch.version", "hip")
-    return {name: version for name, version in found.items() if version}
-
-
-def _attribute(module: str, name: str) -> str | None:
-    try:
-        value = vars(sys.modules[module]).get(name)
-    except (KeyError, TypeError):  # not loaded, or a stand-in
-        return None
-    return str(value) if isinstance(value, str) else None
-
-
-def _loaded_pools() -> dict[str, str]:
-    """Loaded BLAS and OpenMP libraries with the kernel they chose for this processor."""
-    out: dict[str, dict[str, None]] = {}
-    for pool in pools():
-        words = (pool["version"] or pool["prefix"], pool.get("architecture"))
-        out.setdefault(pool["internal_api"], {})[" ".join(filter(None, words))] = None
-    return {name: ", ".join(versions) for name, versions in out.items()}
+            yield from (top / each for each in (folder, *folder.parents))

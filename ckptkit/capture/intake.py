@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from ckptkit import comparison, disk, names, redact, retention, settings, templates
-from ckptkit.capture import config, metrics
+from ckptkit.capture import config, links, metrics
 from ckptkit.capture.session import Start
 from ckptkit.comparison import Goal
 from ckptkit.data import sidecar
 from ckptkit.errors import CkptkitError
-from ckptkit.record import BaseModel, Metric
+from ckptkit.record import BaseModel, Link, Metric
 from ckptkit.retention import Policy
 
 T = TypeVar("T")
@@ -30,7 +30,10 @@ class Request:
     version has to be better to take ``aliases``, such as ``val_loss:min``; ``keep_last`` and ``keep_best`` say which
     versions of the run keep their weights. ``manifests`` stand in for hashing, by dataset, unless ``deep`` holds the
     bytes against them; ``data_budget`` is how long data may be hashed, in seconds or as ``5m``; ``start`` is what was
-    there when the run began. ``metrics_file`` and ``python`` are the command line's.
+    there when the run began. ``optimizer``, ``scheduler`` and ``dataloader`` are objects, or several of them, and
+    ``optimizer_state`` asks for a file of the optimizer's; ``not_applicable`` says of a hyperparameter why there is
+    none; ``bundle`` asks for the commits that are on no remote. ``metrics_file``, ``python`` and ``run``, the id of the
+    run that another process began, are the command line's.
     """
 
     weights: object
@@ -42,6 +45,15 @@ class Request:
     deep: bool = False
     data_budget: object = None
     start: Start | None = None
+    optimizer: object = None
+    optimizer_state: bool = False
+    scheduler: object = None
+    dataloader: object = None
+    not_applicable: Any = field(default_factory=dict)
+    links: object = ()
+    bundle: bool = False
+    keep_secrets: bool = False
+    run: str | None = None
     metrics: Any = field(default_factory=dict)
     metrics_file: Path | None = None
     aliases: object = ()
@@ -84,12 +96,14 @@ class Guard:
     Attributes:
         unknown: dotted path in lineage.json to the reason why nothing stands there.
         warnings: the same for people.
+        notes: what people should know of the save, and is no fault.
     """
 
     def __init__(self, *, strict: bool) -> None:
         self.strict = strict
         self.unknown: dict[str, str] = {}
         self.warnings: list[str] = []
+        self.notes: list[str] = []
 
     def take(self, where: str, default: D, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | D:
         """What ``work`` returns; ``default`` where it fails and the save is kind.
@@ -149,6 +163,8 @@ class Intake:
     epoch: float | None
     message: str | None
     answers: Mapping[str, str]
+    not_applicable: Mapping[str, str]
+    links: tuple[Link, ...]
 
 
 def read(request: Request, guard: Guard, project: Path, cwd: Path) -> Intake:
@@ -177,6 +193,8 @@ def read(request: Request, guard: Guard, project: Path, cwd: Path) -> Intake:
         epoch=guard.take("run.epoch", None, _epoch, request.epoch),
         message=guard.take("message", None, _message, request.message, project),
         answers=guard.take("card", {}, _answers, request.card, guard, project),
+        not_applicable=guard.take("config.not_applicable", {}, _reasons, request.not_applicable, guard, project),
+        links=guard.each("run.links", request.links, links.given),
     )
 
 
@@ -186,6 +204,14 @@ def _goal(request: Request, aliases: Sequence[str], cwd: Path) -> Goal | None:
     if not aliases:
         raise CkptkitError("a condition without an alias decides nothing", "name the alias, such as --alias best")
     return comparison.parse_goal(str(request.only_if), settings.directions(cwd))
+
+
+def _reasons(given: Any, guard: Guard, project: Path) -> dict[str, str]:  # noqa: ANN401 - whatever was given
+    texts = _texts(given, guard, "config.not_applicable", project)
+    for name, why in texts.items():
+        if not name.strip() or not why.strip():
+            raise CkptkitError(f"{name!r} does not apply, and no reason is given", 'write {"batch_size": "full batch"}')
+    return texts
 
 
 _STAGES = ("staging", "production", "archived")

@@ -7,18 +7,26 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from ckptkit import __version__, checkpoint, redact
+from ckptkit.capture import precision
 from ckptkit.capture.intake import Intake
-from ckptkit.capture.observation import Moment, Observation, requested_precision, run_id
+from ckptkit.capture.moment import Moment, run_id
+from ckptkit.capture.observation import Observation
+from ckptkit.capture.session import Start
 from ckptkit.data import Observation as Data
 from ckptkit.record import (
     ANOTHER_PROCESS,
+    AT_SAVE,
     IN_THE_RUN,
     LINEAGE,
+    Component,
     Config,
+    Generators,
     Lineage,
+    Observed,
     Parent,
     Precision,
     Run,
+    Segment,
     Tool,
     Weights,
     WeightsFile,
@@ -30,15 +38,20 @@ from ckptkit.words import timestamp
 class Parts:
     """All that a lineage is made of.
 
-    ``files`` are the saved files, ``config_sha256`` the digest of config.yaml (None without one), ``config_changed``
-    the configuration files that were written while it ran (None where that is not known), ``modified`` the time of the
-    newest of the weights (epoch seconds; None when they were in memory), ``unknown`` the reasons so far.
+    ``start`` is what was there when the run began, None where nobody said; ``components`` are optimizers, schedulers
+    and data loaders by the field of ``Config``, ``segments`` the earlier parts of the run. ``files`` are the saved
+    files, ``config_sha256`` the digest of config.yaml (None without one), ``config_changed`` the configuration files
+    that were written while it ran (None where that is not known), ``modified`` the time of the newest of the weights
+    (epoch seconds; None when they were in memory), ``unknown`` the reasons so far.
     """
 
     model: str
     now: Moment
+    start: Start | None
     given: Intake
     seen: Observation
+    components: Mapping[str, tuple[Component, ...]]
+    segments: tuple[Segment, ...]
     data: Sequence[Data]
     parents: Sequence[Parent]
     files: Sequence[WeightsFile]
@@ -59,9 +72,10 @@ def compose(parts: Parts, version: str, *, identical_to: str | None) -> Lineage:
     given, seen, now = parts.given, parts.seen, parts.now
     created = datetime.now(UTC).timestamp()
     unknown = dict(parts.unknown)
-    parameters, precision = _weights(parts, unknown)
-    _explain(parts, precision, unknown)
-    return Lineage(
+    parameters, rounding = _weights(parts, unknown)
+    _explain(parts, rounding, unknown)
+    start = parts.start
+    lineage = Lineage(
         schema=LINEAGE,
         model=parts.model,
         version=version,
@@ -73,36 +87,54 @@ def compose(parts: Parts, version: str, *, identical_to: str | None) -> Lineage:
         data=tuple(each.dataset for each in parts.data),
         code=seen.code,
         config=Config(
-            observed=now.observed,
+            observed=_config_observed(parts),
             file=None if parts.config_sha256 is None else checkpoint.CONFIG,
             sha256=parts.config_sha256,
             values=given.config.values,
             seed=given.config.seed,
-            not_applicable={},
+            not_applicable=given.not_applicable,
             changed_during_run=parts.config_changed,
+            generators=Generators(at_start=start.generators if start else None, at_save=seen.generators),
+            optimizers=parts.components["optimizers"],
+            schedulers=parts.components["schedulers"],
+            dataloaders=parts.components["dataloaders"],
         ),
-        compute=replace(seen.compute, precision=precision),
+        compute=replace(seen.compute, precision=rounding),
         weights=Weights(files=tuple(parts.files), parameters=parameters, identical_to=identical_to),
         metrics=given.metrics,
         run=_run(parts, created),
         unknown=_reasons(unknown, now),
         tool=Tool(name="ckptkit", version=__version__),
     )
+    texts = {**seen.files, **({} if given.config.text is None else {checkpoint.CONFIG: given.config.text})}
+    return replace(lineage, redacted=redact.counted(lineage.to_dict(), texts))
+
+
+def _config_observed(parts: Parts) -> Observed:
+    """A configuration that another process gave was not seen in the run, but what the run noted of its own was."""
+    start = parts.start
+    told_here = start is not None and start.noted is not None and parts.given.config is not start.config
+    return AT_SAVE if told_here else parts.now.observed
 
 
 def _run(parts: Parts, created: float) -> Run:
-    started = parts.now.started
-    own = parts.now.observed == IN_THE_RUN or parts.modified is None
-    finished = created if own else parts.modified
+    started, start = parts.now.started, parts.start
+    finished = parts.modified
+    if start is not None and start.noted is not None:
+        finished = start.ended or finished
+    elif parts.now.observed == IN_THE_RUN or finished is None:
+        finished = created
     return Run(
-        id=run_id(),
+        id=start.id if start else run_id(),
         step=parts.given.step,
         epoch=parts.given.epoch,
         started=None if started is None else timestamp(started),
         finished=None if finished is None else timestamp(finished),
-        seconds=None if started is None else round(created - started, 3),
+        seconds=None if started is None or finished is None else round(finished - started, 3),
         job=parts.seen.job,
-        links=(),
+        links=(*parts.seen.links, *parts.given.links),
+        segments=parts.segments,
+        restarts=parts.seen.restarts,
     )
 
 
@@ -124,9 +156,9 @@ def _weights(parts: Parts, unknown: dict[str, str]) -> tuple[int | None, Precisi
     for file in counted or files:
         for dtype, count in (file.dtypes or {}).items():
             dtypes[dtype] = dtypes.get(dtype, 0) + count
-    requested = requested_precision(parts.given.config.values)
-    precision = replace(parts.seen.compute.precision, requested=requested, weights=dtypes)
-    return None if why else sum(file.parameters or 0 for file in counted), precision
+    requested = precision.requested(parts.given.config.values, parts.seen.compute.variables.at_save or {})
+    rounding = replace(parts.seen.compute.precision, requested=requested, weights=dtypes)
+    return None if why else sum(file.parameters or 0 for file in counted), rounding
 
 
 def _model(files: Sequence[WeightsFile]) -> tuple[Sequence[WeightsFile], str]:

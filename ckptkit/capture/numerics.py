@@ -6,7 +6,7 @@ torch refuses the old ones once the new ones were used.
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,65 +15,72 @@ from ckptkit.capture import attempt
 from ckptkit.capture.pools import pools
 from ckptkit.disk import reason
 from ckptkit.documents import finite
+from ckptkit.record import Gpu
 
-# Where a switch is read: the module, which has to be loaded, and what is asked of it.
-_FLAGS = (
-    "torch:get_default_dtype()",
-    "torch.backends:fp32_precision",
-    "torch.backends.cuda:matmul.fp32_precision",
-    "torch.backends.cuda:matmul.allow_fp16_reduced_precision_reduction",
-    "torch.backends.cuda:matmul.allow_bf16_reduced_precision_reduction",
-    "torch.backends.cuda:matmul.allow_fp16_accumulation",
-    "torch.backends.cuda:flash_sdp_enabled()",
-    "torch.backends.cuda:mem_efficient_sdp_enabled()",
-    "torch.backends.cuda:math_sdp_enabled()",
-    "torch.backends.cuda:cudnn_sdp_enabled()",
-    "torch.backends.cudnn:enabled",
-    "torch.backends.cudnn:conv.fp32_precision",
-    "torch.backends.cudnn:rnn.fp32_precision",
-    "torch.backends.mkldnn:enabled",
-    "torch.backends.mkldnn:matmul.fp32_precision",
-    "torch.backends.mkldnn:conv.fp32_precision",
-    "torch.backends.mkldnn:rnn.fp32_precision",
-    "torch.backends.cpu:get_cpu_capability()",
-    "torch.backends.mha:get_fastpath_enabled()",
-    "torch.backends.opt_einsum:enabled",
-    "torch._inductor.config:emulate_precision_casts",
-    "torch._inductor.config:use_fast_math",
-    "torch._inductor.config:max_autotune",
-    "jax:config.jax_enable_x64",
-    "jax:config.jax_default_matmul_precision",
-    "jax:config.jax_numpy_dtype_promotion",
-    "tensorflow.python.framework.config:tensor_float_32_execution_enabled()",
-    "keras:config.backend()",
-    "keras:config.floatx()",
-    "keras:config.dtype_policy().name",
-    "sklearn:get_config()",
-)
-_BEFORE_TORCH_2_9 = (  # raise, or tell what is no longer true, where fp32_precision was set
-    "torch:get_float32_matmul_precision()",
-    "torch.backends.cuda:matmul.allow_tf32",
-    "torch.backends.cudnn:allow_tf32",
-)
-_WITH_A_GPU = (
-    "torch.backends.cuda:preferred_blas_library()",
-    "torch.backends.cuda:preferred_linalg_library()",
-)
-_DETERMINISM = (
-    "torch:are_deterministic_algorithms_enabled()",
-    "torch:is_deterministic_algorithms_warn_only_enabled()",
-    "torch:initial_seed()",
-    "torch.utils.deterministic:fill_uninitialized_memory",
-    "torch.backends.cudnn:benchmark",
-    "torch.backends.cudnn:deterministic",
-    "torch.backends.mkldnn:deterministic",
-    "torch._inductor.config:deterministic",
-    "torch._inductor.config:fallback_random",
-    "jax:config.jax_default_prng_impl",
-    "jax:config.jax_threefry_partitionable",
-    "tensorflow.python.framework.config:is_op_determinism_enabled()",
-)
-_THREADS = ("torch:get_num_threads()", "torch:get_num_interop_threads()")
+# Where a switch is read: by the module, which has to be loaded, what is asked of it.
+_FLAGS = {
+    "torch": "get_default_dtype()",
+    "torch.utils._device": "CURRENT_DEVICE",  # get_default_device() would wake a GPU
+    "torch.backends": "fp32_precision",
+    "torch.backends.cuda": (
+        "matmul.fp32_precision matmul.allow_fp16_reduced_precision_reduction matmul.allow_fp16_accumulation"
+        " matmul.allow_fp16_reduced_precision_reduction_split_k matmul.allow_bf16_reduced_precision_reduction"
+        " matmul.allow_bf16_reduced_precision_reduction_split_k matmul.prefer_cublaslt_grouped_gemm flash_sdp_enabled()"
+        " mem_efficient_sdp_enabled() math_sdp_enabled() cudnn_sdp_enabled() fp16_bf16_reduction_math_sdp_allowed()"
+    ),
+    "torch._C": "_get_sdp_priority_order()",
+    "torch.backends.cudnn": "enabled conv.fp32_precision rnn.fp32_precision depthwise_kernel",
+    "torch.backends.mkldnn": "enabled matmul.fp32_precision conv.fp32_precision rnn.fp32_precision",
+    "torch.backends.cpu": "get_cpu_capability()",
+    "torch.backends.mha": "get_fastpath_enabled()",
+    "torch.backends.opt_einsum": "enabled strategy",
+    "torch.backends.python_native": "available_dsls",
+    "torch.backends.quantized": "engine",
+    "torch._inductor.config": (
+        "batch_invariant coordinate_descent_tuning emulate_precision_casts freezing max_autotune numerics"
+        " split_reductions use_fast_math"
+    ),
+    "jax": (
+        "config.jax_enable_x64 config.jax_explicit_x64_dtypes config.jax_default_matmul_precision"
+        " config.jax_numpy_dtype_promotion config.jax_softmax_custom_jvp config.jax_platforms"
+        " config.jax_exec_time_optimization_effort config.values.jax_disable_most_optimizations"
+    ),
+    "tensorflow.python.framework.config": "tensor_float_32_execution_enabled()",
+    "keras": "config.backend() config.floatx() config.epsilon() config.image_data_format() config.dtype_policy().name",
+    "numpy": "_get_promotion_state()",
+    "sklearn": "get_config()",
+    "sklearnex": "sklearn_is_patched()",
+}
+_BEFORE_TORCH_2_9 = {  # raise, or tell what is no longer true, where fp32_precision was set
+    "torch": "get_float32_matmul_precision()",
+    "torch.backends.cuda": "matmul.allow_tf32",
+    "torch.backends.cudnn": "allow_tf32",
+}
+_WITH_A_GPU = {
+    "torch.backends.cuda": (
+        "preferred_blas_library() preferred_linalg_library() preferred_rocm_fa_library() cublas_workspace_size()"
+    ),
+    "torch.backends.miopen": "immediate",
+}
+_TENSORFLOW = "tensorflow.python.eager.context"
+_WITH_TENSORFLOW_AWAKE = {_TENSORFLOW: "_context.optimizer_jit"}
+_DETERMINISM = {
+    "torch": (
+        "get_deterministic_debug_mode() are_deterministic_algorithms_enabled()"
+        " is_deterministic_algorithms_warn_only_enabled() initial_seed()"
+    ),
+    "torch.utils.deterministic": "fill_uninitialized_memory",
+    "torch.backends.cudnn": "benchmark benchmark_limit deterministic",
+    "torch.backends.mkldnn": "deterministic",
+    "torch._inductor.config": "deterministic fallback_random",
+    "jax": (
+        "config.jax_default_prng_impl config.jax_threefry_partitionable config.jax_threefry_gpu_kernel_lowering"
+        " config.jax_random_seed_offset config.jax_enable_custom_prng"
+    ),
+    "tensorflow.python.framework.config": "is_op_determinism_enabled()",
+}
+_THREADS = {"torch": "get_num_threads() get_num_interop_threads()", "pyarrow": "cpu_count() io_thread_count()"}
+_TENSORFLOW_THREADS = {_TENSORFLOW: "_context.inter_op_parallelism_threads _context.intra_op_parallelism_threads"}
 
 _DETERMINISM_VARIABLES = (
     "CUBLAS_WORKSPACE_CONFIG",
@@ -82,19 +89,23 @@ _DETERMINISM_VARIABLES = (
     "PYTHONHASHSEED",
     "TF_CUDNN_DETERMINISTIC",
     "TF_DETERMINISTIC_OPS",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
 )
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 _FIRST_WITH_TF32 = (8, 0)  # compute capability of Ampere
+# What a CPU needs before oneDNN obeys the switch, by aten/src/ATen/native/mkldnn/Linear.cpp.
+_ON_CPU = {"bf16": "ops.mkldnn._is_mkldnn_bf16_supported()", "tf32": "cpu._is_amx_fp16_supported()"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numerics:
     """Plain values by dotted name, of loaded frameworks only.
 
-    ``effective`` tells what ``flags`` amount to on the device in use, by operation: ``ieee``, ``tf32`` or ``bf16``, and
-    default data types; it is None where nothing that computes is loaded. A switch that a release does not have is left
-    out; one that cannot be read is in ``unknown``.
+    ``effective`` tells what ``flags`` amount to on the device in use: by operation the lowest precision in which
+    float32 may be computed there, ``ieee``, ``tf32`` or ``bf16``, and default data types; it is None where nothing that
+    computes is loaded. Autocast and flush-to-zero are those of the thread that asks. A switch that a release does not
+    have is left out; one that cannot be read is in ``unknown``.
     """
 
     effective: Mapping[str, str | None] | None
@@ -109,50 +120,95 @@ def numerics(unknown: dict[str, str]) -> Numerics:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of getters that are on their way out
-        on_gpu = attempt({}, "", lambda: bool(_ask("torch.cuda:is_initialized()")), default=False)
-        flags = _flags(unknown, on_gpu=on_gpu)
+        flags = _flags(unknown)
+        threads = _THREADS | (_TENSORFLOW_THREADS if _awake(_TENSORFLOW, "_context._initialized") else {})
         return Numerics(
-            effective=_effective(flags, unknown, on_gpu=on_gpu),
+            effective=_effective(flags, unknown),
             flags=flags,
             determinism=_read(_DETERMINISM, "compute.determinism", unknown) | _determinism(),
-            threads=_read(_THREADS, "compute.threads", unknown) | _threads(unknown),
+            threads=_read(threads, "compute.threads", unknown) | _threads(unknown),
         )
 
 
-def _flags(unknown: dict[str, str], *, on_gpu: bool) -> dict[str, Any]:
+def gpus_in_use() -> tuple[Gpu, ...] | None:
+    """The accelerators that torch or else jax has woken in this process, in its order; None where neither has."""
+    if _awake("torch.cuda", "is_initialized()"):
+        count = _ask("torch.cuda", "device_count()")
+        return tuple(_by_torch(index, sys.modules["torch.cuda"].get_device_properties(index)) for index in range(count))
+    backends = getattr(sys.modules.get("jax._src.xla_bridge"), "_backends", None) or {}
+    devices = [device for backend in backends.values() for device in backend.devices() if device.platform != "cpu"]
+    return tuple(_by_jax(index, device) for index, device in enumerate(devices)) or None
+
+
+def _by_torch(index: int, found: Any) -> Gpu:  # noqa: ANN401 - what torch calls its properties
+    return Gpu(
+        index=index,
+        name=found.name,
+        memory=found.total_memory,
+        compute_capability=f"{found.major}.{found.minor}",
+        multiprocessors=found.multi_processor_count,
+    )
+
+
+def _by_jax(index: int, found: Any) -> Gpu:  # noqa: ANN401 - a device of jax; which kind tells what differs
+    capability, units = getattr(found, "compute_capability", None), getattr(found, "core_count", None)
+    return Gpu(index=index, name=found.device_kind, memory=None, compute_capability=capability, multiprocessors=units)
+
+
+def _awake(module: str, chain: str) -> bool:
+    return attempt({}, "", lambda: bool(_ask(module, chain)), default=False)
+
+
+def _flags(unknown: dict[str, str]) -> dict[str, Any]:
     where = "compute.precision.flags"
     flags = _read(_FLAGS, where, unknown)
     if "torch.backends.cuda.matmul.fp32_precision" not in flags:
         flags |= _read(_BEFORE_TORCH_2_9, where, unknown)
-    if on_gpu:
+    if _awake("torch.cuda", "is_initialized()"):
         flags |= _read(_WITH_A_GPU, where, unknown)
-    for framework in dict.fromkeys(path.split(":")[0].split(".")[0] for path in _FLAGS):
+    if _awake(_TENSORFLOW, "_context._initialized"):
+        flags |= _read(_WITH_TENSORFLOW_AWAKE, where, unknown)
+    none: dict[str, Any] = {}
+    flags |= attempt({}, "", _autocast, none) | attempt({}, "", _simd, none)  # a release may not have it
+    for framework in dict.fromkeys(module.partition(".")[0] for module in _FLAGS):
         found = any(name.startswith((f"{framework}.", f"{where}.{framework}.")) for name in (*flags, *unknown))
         if sys.modules.get(framework) is not None and not found:
             unknown[f"{where}.{framework}"] = "it is loaded but has none of the switches that are known"
     return flags
 
 
-def _read(paths: Iterable[str], where: str, unknown: dict[str, str]) -> dict[str, Any]:
+def _autocast() -> dict[str, Any]:
+    """The data types of autocast where it is on; outside of its block it says nothing of the training."""
+    torch: Any = sys.modules["torch"]
+    on = [device for device in ("cpu", "cuda", "mps", "xpu") if torch.is_autocast_enabled(device)]
+    return {"torch.autocast": {device: _plain(torch.get_autocast_dtype(device)) for device in on}} if on else {}
+
+
+def _simd() -> dict[str, Any]:
+    """The instruction sets that numpy found: they choose its kernels, and so bits."""
+    found = _ask("numpy", "__config__.CONFIG")["SIMD Extensions"]
+    return {"numpy.simd": sorted({*found.get("baseline", ()), *found.get("found", ())})}
+
+
+def _read(table: Mapping[str, str], where: str, unknown: dict[str, str]) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for path in paths:
-        if sys.modules.get(path.partition(":")[0]) is None:
-            continue
-        name = path.replace(":", ".").replace("()", "")
+    asked = [(module, chain) for module in table if sys.modules.get(module) for chain in table[module].split()]
+    for module, chain in asked:
+        name = f"{module}.{chain}".replace("()", "").replace(".values.", ".")
         try:
-            out[name] = _plain(_ask(path))
-        except AttributeError:  # the release that is loaded does not have it
+            out[name] = _plain(_ask(module, chain))
+        except (AttributeError, KeyError):  # the release that is loaded does not have it
             continue
         except Exception as error:  # noqa: BLE001 - whatever a getter throws is a reason, not a failure
             unknown[f"{where}.{name}"] = reason(error)
     return out
 
 
-def _ask(path: str) -> Any:  # noqa: ANN401 - whatever the framework answers
-    module, _, chain = path.partition(":")
+def _ask(module: str, chain: str) -> Any:  # noqa: ANN401 - whatever the framework answers
     value: Any = sys.modules[module]
     for part in chain.split("."):
-        value = getattr(value, part.removesuffix("()"))
+        name = part.removesuffix("()")
+        value = value[name] if isinstance(value, Mapping) else getattr(value, name)
         value = value() if part.endswith("()") else value
     return value
 
@@ -167,11 +223,11 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
     return str(value)[:200].removeprefix("torch.")  # a dtype, or a member of an enumeration
 
 
-def _effective(flags: Mapping[str, Any], unknown: dict[str, str], *, on_gpu: bool) -> dict[str, str | None] | None:
+def _effective(flags: Mapping[str, Any], unknown: dict[str, str]) -> dict[str, str | None] | None:
     out: dict[str, str | None] = {}
     if sys.modules.get("torch") is not None:
         out["torch.default_dtype"] = flags.get("torch.get_default_dtype")
-        ask = _on_gpu if on_gpu else _on_cpu
+        ask = _on_gpu if _awake("torch.cuda", "is_initialized()") else _on_cpu
         out |= {f"torch.{operation}": ask(flags, operation) for operation in ("matmul", "conv", "rnn")}
     if "jax.config.jax_enable_x64" in flags:
         out["jax.default_dtype"] = "float64" if flags["jax.config.jax_enable_x64"] else "float32"
@@ -181,8 +237,8 @@ def _effective(flags: Mapping[str, Any], unknown: dict[str, str], *, on_gpu: boo
         out["tensorflow.matmul"] = "tf32" if tf32 else "ieee"
     if "keras.config.dtype_policy.name" in flags:
         out["keras.dtype_policy"] = flags["keras.config.dtype_policy.name"]
-    if not out and sys.modules.get("numpy") is not None:
-        out["numpy.default_dtype"] = "float64"  # it has no switch for another
+    if sys.modules.get("numpy") is not None and (not out or sys.modules.get("sklearn") is not None):
+        out["numpy.default_dtype"] = "float64"  # scikit-learn's too; neither has a switch for another
     for name in [name for name, value in out.items() if value is None]:
         unknown[f"compute.precision.effective.{name}"] = "its switches could not be read"
     if not out:
@@ -195,24 +251,28 @@ def _on_cpu(flags: Mapping[str, Any], operation: str) -> str | None:
     if asked is None and "torch.get_float32_matmul_precision" in flags:  # "medium" lets oneDNN multiply in bf16
         medium = flags["torch.get_float32_matmul_precision"] == "medium"
         asked = "bf16" if medium and operation == "matmul" else "ieee"
-    return "ieee" if asked == "none" else asked
+    if asked not in _ON_CPU:
+        return "ieee" if asked == "none" else asked
+    has = attempt({}, "", lambda: bool(_ask("torch", _ON_CPU[asked])), None)
+    return None if has is None else asked if has else "ieee"
 
 
 def _on_gpu(flags: Mapping[str, Any], operation: str) -> str | None:
-    module = "torch.backends.cuda.matmul" if operation == "matmul" else "torch.backends.cudnn"
-    asked = flags.get(f"{module}{'' if operation == 'matmul' else f'.{operation}'}.fp32_precision")
-    if asked is None and f"{module}.allow_tf32" in flags:
-        asked = "tf32" if flags[f"{module}.allow_tf32"] else "ieee"
-    if asked == "tf32" and not _has_tf32():
-        return "ieee"
-    return "ieee" if asked == "none" else asked
+    matmul = operation == "matmul"
+    asked = flags.get(f"torch.backends.{'cuda' if matmul else 'cudnn'}.{operation}.fp32_precision")
+    legacy = flags.get(f"torch.backends.{'cuda.matmul' if matmul else 'cudnn'}.allow_tf32")
+    if asked is None and legacy is not None:
+        asked = "tf32" if legacy else "ieee"
+    return "ieee" if asked == "none" or (asked == "tf32" and not _has_tf32(matmul=matmul)) else asked
 
 
-def _has_tf32() -> bool:
-    if os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":  # obeyed by the libraries below torch, which does not show it
-        return False
-    capability = attempt({}, "", lambda: tuple(_ask("torch.cuda:get_device_capability()")), _FIRST_WITH_TF32)
-    return capability >= _FIRST_WITH_TF32
+def _has_tf32(*, matmul: bool) -> bool:
+    ask = "get_device_capability()"
+    capability = attempt({}, "", lambda: tuple(_ask("torch.cuda", ask)), _FIRST_WITH_TF32)
+    if getattr(sys.modules.get("torch.version"), "hip", None):  # gfx942 has it; ATen/Context.cpp, allowTF32CuBLAS
+        return matmul and os.environ.get("HIPBLASLT_ALLOW_TF32") == "1" and capability >= (9, 4)
+    # The variable is obeyed by the libraries below torch, which does not show it.
+    return os.environ.get("NVIDIA_TF32_OVERRIDE") != "0" and capability >= _FIRST_WITH_TF32
 
 
 def _determinism() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from ckptkit import checkpoint, disk, hashing, redact, references
+from ckptkit import checkpoint, disk, hashing, names, redact, references
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Parent, Relation
 from ckptkit.registry import Version
@@ -34,11 +34,27 @@ def read(given: object, *, root: Path, index: Mapping[str, Any], project: Path, 
     if isinstance(ref, Version):
         return Parent(ref=ref.ref, digest=ref.digest, relation=relation)
     path = cwd / disk.expand(ref)
-    if not (path / checkpoint.SUMS).is_file() and (isinstance(ref, os.PathLike) or os.path.lexists(path)):
-        shown, _ = redact.path(path, project)
-        return Parent(ref=shown, digest=_digest(path), relation=relation)
-    found = references.resolve(root, index, str(path) if isinstance(ref, os.PathLike) else ref, cwd=cwd)
+    is_version = (path / checkpoint.SUMS).is_file()
+    is_path = isinstance(ref, os.PathLike) or (
+        os.path.lexists(path) and not (is_version and ref.partition("/")[0] in index["models"])
+    )
+    if is_path and not is_version:
+        holder = _holder(path, root)
+        if holder is None:
+            shown, _ = redact.path(path, project)
+            return Parent(ref=shown, digest=_digest(path), relation=relation)
+        path = holder
+    found = references.resolve(root, index, str(path) if is_path else ref, cwd=cwd)
     return Parent(ref=found.ref, digest=found.digest, relation=relation)
+
+
+def _holder(path: Path, root: Path) -> Path | None:
+    """The version of this registry that a path is part of; None where nothing is there."""
+    for folder in disk.real(path).parents if path.exists() else ():
+        ours = names.folder_number(folder.name) and folder.parent == disk.real(root / folder.parent.name)
+        if ours and checkpoint.is_whole(folder):
+            return folder
+    return None
 
 
 def _parts(given: Any) -> tuple[Any, str | None]:  # noqa: ANN401 - as read

@@ -2,9 +2,13 @@
 
 import os
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterator
+from io import BytesIO
 from itertools import groupby
 
 from ckptkit import redact
+from ckptkit.capture.repository import Git
 
 CONFIDENTIAL = re.compile(
     r"(?:.*/)?(?:[^/]*\.env|\.env\.[^/]*|[^/]*\.(?:jks|kdbx|key|keystore|p12|p8|pem|pfx|ppk)|id_(?:dsa|ecdsa|ed25519|rsa)[^/]*"
@@ -26,25 +30,38 @@ _ASSIGNED = re.compile(  # what stands before a string: a name, a hint of its ty
     r"(?<![\w.-])([\w.-]{1,128})(\\?[\"']\]?)?\s{0,16}(?::[\w.\[\], |]{1,60}=|:=|=>?|(:))\s{0,16}\(?[rbuRBU]{0,2}$"
 )
 _REACH = 256
+_BINARY = re.compile(r"^index ([0-9a-f]+)\.\.([0-9a-f]+).*\nGIT binary patch$", re.MULTILINE)
+_PRINTABLE = re.compile(rb"[\x20-\x7e]{8,}")
+_LEFT_OUT = "left out: holds a secret"
 
 
-def without_secrets(patch: bytes) -> tuple[bytes, dict[str, str]]:
+def without_secrets(patch: bytes, git: Git) -> tuple[bytes, dict[str, str]]:
     """The patch with secrets in added lines redacted, less the files that hold one elsewhere.
 
     In added lines both signs of a secret count: the public form of a token, and the name that a literal is assigned to
     (in code a quoted one, in files of settings any). In removed lines, in those around and in a file's name only the
     form counts, and it costs the whole file, as the patch would not apply without them. An assignment there stays: it
     is in the commit already, and an old password of a test must not keep every change to its file out of the record.
+    Of a binary file, before and after, the form counts as well; what is compressed in it is not looked into.
+
+    Args:
+        patch: as git made it.
+        git: where the objects of binary files are read.
 
     Returns:
         The patch, and by path the reason of each file that it does not hold as it was.
+
+    Raises:
+        ProbeError: the objects cannot be read.
     """
     kept: list[str] = []
     reasons: dict[str, str] = {}
-    sections = re.split(r"^(?=diff --git )", patch.decode("utf-8", "surrogateescape"), flags=re.MULTILINE)[1:]
+    whole = f"\n{patch.decode('utf-8', 'surrogateescape')}".removesuffix("\n")
+    sections = [f"diff --git {section}\n" for section in whole.split("\ndiff --git ")[1:]]
+    secret = frozenset(_secret_objects(sections, git))
     for first, parts in groupby(sections, key=lambda section: section.partition("\n")[0]):  # two where the type changed
         name = _name(first)
-        redacted = [_redacted(part, name) for part in parts]
+        redacted = [_redacted(part, name, secret) for part in parts]
         if all(text for text, _ in redacted):
             kept.extend(text for text, _ in redacted)
         _, why = max(redacted, key=lambda each: (bool(each[1]), not each[0]))
@@ -53,13 +70,34 @@ def without_secrets(patch: bytes) -> tuple[bytes, dict[str, str]]:
     return "".join(kept).encode("utf-8", "surrogateescape"), reasons
 
 
-def _redacted(section: str, name: str) -> tuple[str, str]:
+def _secret_objects(sections: list[str], git: Git) -> Iterator[str]:
+    """The ids of the objects in binary sections that hold a secret; they are compressed there, and read from git."""
+    ids = {
+        oid
+        for section in sections
+        if (found := _BINARY.search(section.partition("\n@@ ")[0]))
+        for oid in found.groups()
+    }
+    asked = sorted(oid for oid in ids if oid.strip("0"))
+    said = BytesIO(git("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in asked)) if asked else b"")
+    for oid in asked:
+        size = int(said.readline().split()[2])
+        blob = said.read(size + 1)
+        if blob.startswith((BOM_UTF16_BE, BOM_UTF16_LE)):
+            blob = blob.replace(b"\0", b"")
+        words = _PRINTABLE.findall(blob)
+        if redact.has_secret(b"\n".join(words).decode("ascii")):
+            yield oid
+
+
+def _redacted(section: str, name: str, secret: frozenset[str]) -> tuple[str, str]:
     """One file's part of a patch as it may be kept, empty if not at all; and why it is not as it was."""
     if redact.has_secret(name):
         return "", "left out: its name holds a secret"
     header, at, body = section.partition("\n@@ ")
     if not at:  # binary, empty, or another mode only
-        return section, ""
+        binary = _BINARY.search(header)
+        return ("", _LEFT_OUT) if binary and not secret.isdisjoint(binary.groups()) else (section, "")
     lines = body.split("\n")
     if redact.has_secret("\n".join(line[1:] for line in lines)):
         added = "\n".join(line[1:] for line in lines if line.startswith("+"))
@@ -69,7 +107,7 @@ def _redacted(section: str, name: str) -> tuple[str, str]:
         ]
         one_line_each = redact.tokens(added).count("\n") == added.count("\n")  # a private key has many
         if not one_line_each or redact.has_secret("\n".join(line[1:] for line in lines)):
-            return "", "left out: holds a secret"
+            return "", _LEFT_OUT
     if redact.may_assign(body):
         lines = [f"+{_unassigned(line[1:], name)}" if line.startswith("+") else line for line in lines]
     kept = "\n".join(lines)

@@ -1,7 +1,8 @@
 """A git repository: where it is, and how git is asked about it.
 
-Nothing is written into the repository: index and new objects live in a scratch folder. No command of a repository runs
-that git would not run for this user, and no network is used.
+Nothing is written into the repository: index and new objects live in a scratch folder (git alone may freshen the time
+of an object that it would have written and that is there). No command of a repository runs that git would not run for
+this user, and no network is used.
 """
 
 import os
@@ -91,12 +92,37 @@ def at(folder: Path, *, seconds: float) -> Git:
     return Git(folder=Path(os.path.realpath(folder)), variables=plain, deadline=time.monotonic() + seconds)
 
 
-def locate(start: Path, scratch: Path, unknown: dict[str, str]) -> Place:
-    """Find the repository around ``start``; its index is copied into ``scratch``, which takes all that is written.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Where git says that a repository is: its top, its own .git folder, and the one it shares with other work trees.
+
+    ``unsafe`` says that it belongs to another user, for which git itself would refuse to work in it.
+    """
+
+    outer: Git
+    top: Path
+    shared: Path
+    own: Path
+    shallow: bool
+    unsafe: bool
+
+    def variables(self, scratch: Path, own: Path) -> dict[str, str]:
+        """Variables by which git works here by way of ``own``, and all new objects go to the scratch folder."""
+        (scratch / "objects").mkdir()
+        return {
+            **self.outer.variables,
+            "GIT_DIR": str(own),
+            "GIT_WORK_TREE": str(self.top),
+            "GIT_OBJECT_DIRECTORY": str(scratch / "objects"),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(str(self.shared / "objects")),
+        }
+
+
+def find(start: Path) -> Found:
+    """Find the repository around ``start``.
 
     Raises:
         ProbeError: there is none, it has no work tree, or git cannot be asked.
-        OSError: the index cannot be copied.
     """
     outer = at(start, seconds=SECONDS)
     unsafe = False
@@ -107,29 +133,34 @@ def locate(start: Path, scratch: Path, unknown: dict[str, str]) -> Place:
             raise
         said = outer("-c", "safe.directory=*", *_LOCATE)
         unsafe = True
-        unknown["code.repository"] = "git calls it unsafe, as another user owns it; its own filters were not run"
     shallow, _, rest = os.fsdecode(said).partition("\n")
     places = rest.removesuffix("\n").split("\ntrue\n")  # a name may hold a newline
     if len(places) != len(("top", "shared", "own")):
         raise ProbeError("its work tree is elsewhere")
     top, shared, own = (outer.folder / each for each in places)
-    if (own / "index").exists():
-        shutil.copy2(own / "index", scratch / "index")  # with its time, which git compares with the files'
-    (scratch / "objects").mkdir()
-    variables = {
-        **outer.variables,
-        "GIT_DIR": str(own),
-        "GIT_WORK_TREE": str(top),
-        "GIT_INDEX_FILE": str(scratch / "index"),
-        "GIT_OBJECT_DIRECTORY": str(scratch / "objects"),
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(str(shared / "objects")),
-    }
-    git = Git(folder=top, variables=variables, deadline=outer.deadline)
-    settings = {"lfs.storage": str(scratch / "lfs"), **(_no_filters(git) if unsafe else {})}
+    return Found(outer=outer, top=top, shared=shared, own=own, shallow=shallow == "true", unsafe=unsafe)
+
+
+def locate(start: Path, scratch: Path, unknown: dict[str, str]) -> Place:
+    """Find the repository around ``start``; its index is copied into ``scratch``, which takes all that is written.
+
+    Raises:
+        ProbeError: there is none, it has no work tree, or git cannot be asked.
+        OSError: the index cannot be copied.
+    """
+    found = find(start)
+    if found.unsafe:
+        unknown["code.repository"] = "git calls it unsafe, as another user owns it; its own filters were not run"
+    if (found.own / "index").exists():
+        shutil.copy2(found.own / "index", scratch / "index")  # with its time, which git compares with the files'
+    variables = found.variables(scratch, found.own)
+    variables["GIT_INDEX_FILE"] = str(scratch / "index")
+    git = Git(folder=found.top, variables=variables, deadline=found.outer.deadline)
+    settings = {"lfs.storage": str(scratch / "lfs"), **(_no_filters(git) if found.unsafe else {})}
     for position, (key, value) in enumerate(settings.items()):
         variables |= {f"GIT_CONFIG_KEY_{position}": key, f"GIT_CONFIG_VALUE_{position}": value}
     git = replace(git, variables={**variables, "GIT_CONFIG_COUNT": str(len(settings))})
-    return Place(git=git, outer=outer, top=top, shallow=shallow == "true", unsafe=unsafe)
+    return Place(git=git, outer=found.outer, top=found.top, shallow=found.shallow, unsafe=found.unsafe)
 
 
 def _quoted(path: str) -> str:

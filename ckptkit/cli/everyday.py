@@ -80,6 +80,11 @@ def _save(options: argparse.Namespace) -> tuple[int, str]:
         move=options.move,
         root=options.root,
         python=options.python,
+        not_applicable=pairs(options.not_applicable, "--not-applicable", "write --not-applicable seed='draws nothing'"),
+        links=options.link,
+        bundle=options.bundle,
+        keep_secrets=options.keep_secrets,
+        run=options.run,
     )
     with Bar() as bar:
         saved = save(request, progress=bar, expect=bar.expect if bar.is_shown else None)
@@ -231,6 +236,21 @@ def _add_save(parser: argparse.ArgumentParser) -> None:
     add("--exclude", action="append", default=[], metavar="GLOB", help="leave such files out of folders")
     add("--as", dest="rename", metavar="NAME", help="the name that the one PATH gets in the version")
     add("--move", action="store_true", help="remove the sources once the version is published")
+    add(
+        "--run",
+        metavar="ID",
+        help="the run that ckptkit.start began; without it the newest that named these weights or this model",
+    )
+    add("--link", action="append", default=[], metavar="URL", help="the same run elsewhere, such as in wandb")
+    add(
+        "--not-applicable",
+        action="append",
+        default=[],
+        metavar="NAME=WHY",
+        help="a hyperparameter that there is none of, such as seed='draws nothing'",
+    )
+    add("--bundle", action="store_true", help="store the commits that are on no remote, with all that they hold")
+    add("--keep-secrets", action="store_true", help="leave tokens and passwords in the record")
     add("--python", metavar="EXE", help="whose packages are pinned ($VIRTUAL_ENV, $CONDA_PREFIX, or ckptkit's own)")
 
 

@@ -10,12 +10,12 @@ from typing import Any, ParamSpec, TypeVar
 
 from ckptkit import data, disk, hash_cache, hashing, names, seen
 from ckptkit.capture.intake import Guard, Request
-from ckptkit.capture.observation import Moment
+from ckptkit.capture.moment import Moment
 from ckptkit.capture.session import Start
 from ckptkit.data import huggingface, pointers, ready, steps, watch
 from ckptkit.errors import CkptkitError
 from ckptkit.manifest import Manifest
-from ckptkit.record import ANOTHER_PROCESS, IN_THE_RUN, NO_START, Step
+from ckptkit.record import ANOTHER_PROCESS, AT_SAVE, IN_THE_RUN, NO_START, Step
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -137,7 +137,10 @@ def _observe(name: str, value: object, look: data.Look, started: float | None, s
     changed, why = _changed(found, before, started, look)
     if changed is None:
         look.unknown[f"data.{name}.changed_during_run"] = why
-    return replace(found, dataset=replace(found.dataset, steps=_steps(found, value, look), changed_during_run=changed))
+    dataset = replace(found.dataset, steps=_steps(found, value, look), changed_during_run=changed)
+    if start is not None and start.noted is not None and changed != ():  # these bytes may be later than the run
+        dataset = replace(dataset, observed=AT_SAVE)
+    return replace(found, dataset=dataset)
 
 
 def _changed(

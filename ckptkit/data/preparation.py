@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ckptkit import data, disk, documents, hash_cache, hashing, redact
-from ckptkit.capture import git, objects, observation, process
+from ckptkit.capture import git, objects, process
+from ckptkit.capture.moment import Moment, moment
 from ckptkit.data import datasets, rows, sidecar
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import AT_SAVE, CodeState, Content, Sidecar, Step
@@ -73,7 +74,7 @@ def begin(
     Raises:
         CkptkitError: there is no name, an input cannot be read, or the output may not lie there.
     """
-    now = observation.moment(from_training=command is None, modified=None, cwd=Path.cwd())
+    now = moment(from_training=command is None, modified=None, cwd=Path.cwd())
     if not str(name).strip():
         raise CkptkitError("the step has no name", "say what it does, such as deduplicate")
     place = require_place(output, root)
@@ -206,7 +207,7 @@ def _command(command: Sequence[str] | None, project: Path) -> tuple[str, ...] | 
     return (Path(first).name, *rest)
 
 
-def _code(now: observation.Moment, exclude: Sequence[Path], unknown: dict[str, str]) -> CodeState | None:
+def _code(now: Moment, exclude: Sequence[Path], unknown: dict[str, str]) -> CodeState | None:
     facts: dict[str, str] = {}
     found = git.worktree(now.code, project=now.project, exclude=exclude, unknown=facts).repository
     if found is None:

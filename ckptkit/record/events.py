@@ -99,18 +99,20 @@ class Started(Document):
         id: the run's id.
         model: the registered model that it said it would save.
         weights: the paths that it said it would write, as paths are recorded.
-        started: when the process began.
-        ended: when it ended by itself; None while it runs, and where it was killed.
-        code: as of the start; what only the end can tell (modules, changes) from then.
+        began: when it said that it starts.
+        started: when its process began; None where the system does not tell.
+        ended: when its process ended by itself; None while it runs, and where it was killed.
+        code: the repository as of the start; what only the end can tell, such as modules and changes, as of then.
         compute: as of the end, where the process came to tell it.
-        files: the git ids of the work tree's files at the start, by their paths from the project.
+        tree: the git ids of the work tree's files at the start, by their paths from the project; None without git.
         config: as of the start.
-        configs: SHA-256 of the files of configuration, by path.
-        data: the declared data.
+        configs: SHA-256 of the files of configuration, by path as it is recorded.
+        data: the declared data that lay on disk.
         job: the scheduler's names.
         links: the same run in other systems.
         restarts: how often it had been started again.
-        unknown: dotted paths to why the fact could not be had.
+        unknown: dotted paths in the record of a version to why the fact could not be had.
+        tool: what wrote it.
     """
 
     FORMAT: ClassVar[str] = STARTED
@@ -119,11 +121,12 @@ class Started(Document):
     id: str
     model: ModelName | None
     weights: tuple[str, ...]
+    began: Time
     started: Time | None
     ended: Time | None
     code: Code
     compute: Compute
-    files: Mapping[str, str] | None
+    tree: Mapping[str, str] | None
     config: Config
     configs: Mapping[str, str | None]
     data: tuple[StartedData, ...]

@@ -113,16 +113,22 @@ def packages_unknown(lineage: Lineage) -> Iterator[Fault]:
     "a dependency is installed from a folder",
     of=Lineage,
     severity="warning",
-    fix="install the dependency from a commit: pip install git+URL@COMMIT",
+    fix="commit and push what is in that folder, or install the dependency from a commit: pip install git+URL@COMMIT",
 )
 def editable(lineage: Lineage) -> Iterator[Fault]:
     """A distribution in editable mode is read from a folder outside of the project, whatever is in it at that moment.
 
-    Its version number says nothing about edits there, and no commit was recorded.
+    Its version number says nothing about edits there. A clean commit that has a remote does.
     """
     for item in lineage.code.environment.editable:
         if item.outside or item.path.startswith("~"):
-            yield Fault(f"{item.name} {item.version} is installed from {item.path}")
+            if item.code is None or item.code.commit is None:
+                yield Fault(f"{item.name} {item.version} is installed from {item.path}, at no known commit")
+            elif item.code.dirty is not False:
+                how = "with changes" if item.code.dirty else "and whether it was changed is not known"
+                yield Fault(f"{item.name} is installed from {item.path}, {item.code.commit[:7]} {how}")
+            elif item.url is None:
+                yield Fault(f"{item.name} is installed from {item.path}, {item.code.commit[:7]}, which has no remote")
 
 
 @rule(
@@ -133,9 +139,33 @@ def editable(lineage: Lineage) -> Iterator[Fault]:
     fix="train again, and edit in another work tree meanwhile",
 )
 def changed(lineage: Lineage) -> Iterator[Fault]:
-    """Source files were edited after the process had loaded them: what is on disk is not what ran."""
-    if lineage.code.changed_during_run:
-        yield Fault(f"changed during the run: {some(list(lineage.code.changed_during_run))}")
+    """Source files were edited after the process had loaded them: what is on disk is not what ran.
+
+    Named are the functions whose loaded code is not what their file holds, ``<module>`` for code outside of any.
+    """
+    functions = lineage.code.changed_functions
+    files = sorted({*(lineage.code.changed_during_run or ()), *functions})
+    if files:
+        names = [f"{file} ({some(list(functions[file]))})" if functions.get(file) else file for file in files]
+        yield Fault(f"changed during the run: {some(names)}")
+
+
+@rule(
+    "CK412",
+    "HEAD moved while the training ran",
+    of=Lineage,
+    severity="warning",
+    fix="train again, and commit or check out in another work tree meanwhile",
+    unless=("CK407",),
+)
+def head_moved(lineage: Lineage) -> Iterator[Fault]:
+    """Another commit was checked out, or made, between the start of the run and the save.
+
+    Files that were loaded late, or by another process of the run, may be of either commit.
+    """
+    start, end = lineage.code.at_start, lineage.code.at_save or lineage.code.repository
+    if start and end and start.commit and end.commit and start.commit != end.commit:
+        yield Fault(f"HEAD was {start.commit[:7]} when the training began and {end.commit[:7]} when it was saved")
 
 
 @rule(
@@ -211,4 +241,5 @@ RULES = (
     submodule_unknown,
     start_unknown,
     secret_in_code,
+    head_moved,
 )

@@ -8,6 +8,7 @@ from ckptkit.rules.base import Fault, rule, some, unknown
 _PRECISION = "compute.precision"
 _DETERMINISM = "compute.determinism"
 _DRIVER = "compute.driver"
+_IMAGE = "compute.container.image"
 
 
 @rule(
@@ -79,6 +80,7 @@ def machine_unknown(lineage: Lineage) -> Iterator[Fault]:
     """Processor, system, memory and accelerators explain why two runs differ in the last bits, or in speed."""
     compute = lineage.compute
     elsewhere = {**unknown(lineage, _PRECISION, _DETERMINISM), **(unknown(lineage, _DRIVER) if compute.gpus else {})}
+    elsewhere |= unknown(lineage, _IMAGE)  # a label, of which no runtime leaves a trace inside
     facts = {fact: reason for fact, reason in unknown(lineage, "compute").items() if fact not in elsewhere}
     for name in ("platform", "cpu", "memory", "gpus"):
         if getattr(compute, name) is None and not facts.keys() & {"compute", f"compute.{name}"}:

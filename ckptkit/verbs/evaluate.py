@@ -10,6 +10,7 @@ from ckptkit import change, checkpoint, disk, hashing, index, publication, refer
 from ckptkit.capture import config, observation
 from ckptkit.capture import metrics as results
 from ckptkit.capture.intake import Guard, Request
+from ckptkit.capture.moment import moment
 from ckptkit.data import datasets
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.model_card import evaluations
@@ -96,7 +97,7 @@ def _observe(
 ) -> dict[str, Any]:
     """Data, code, compute and what is not known of them, as fields of an event."""
     guard = Guard(strict=True)
-    now = observation.moment(from_training=False, modified=None, cwd=cwd)
+    now = moment(from_training=False, modified=None, cwd=cwd)
     request = Request(weights=(), model=folder.parent.name, from_training=False, data=data)
     declared = datasets.observe(request, guard, now=now, root=home, progress=progress)
     seen = observation.observe(now, exclude=[home, *request.data_paths], python=None, unknown=guard.unknown)

@@ -2,37 +2,39 @@
 
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ckptkit import (
     change,
     checkpoint,
-    data,
     disk,
     documents,
     duplicates,
     hashing,
     index,
     names,
+    packing,
     publication,
+    redact,
     registry,
     roots,
     staging,
+    started,
     state_dict,
     succession,
     templates,
-    weights,
     words,
 )
-from ckptkit.capture import files, intake, observation, parents, session
-from ckptkit.capture.intake import Guard, Intake, Request
+from ckptkit.capture import files, intake, noted, observation, parents, process, segments, session, training
+from ckptkit.capture.intake import Guard, Request
 from ckptkit.capture.lineage import Parts, compose
+from ckptkit.capture.moment import Moment, moment, run_id
 from ckptkit.data import datasets
 from ckptkit.errors import CkptkitError, FormatError
-from ckptkit.record import IN_THE_RUN, Parent, WeightsFile
+from ckptkit.record import IN_THE_RUN, Component, Parent, Segment, WeightsFile
 
 T = TypeVar("T")
 
@@ -55,7 +57,7 @@ class _Work:
     model: str
     root: Path
     cwd: Path
-    now: observation.Moment
+    now: Moment
     progress: hashing.Progress | None
     expect: Callable[[int], None] | None
 
@@ -75,6 +77,11 @@ def save(
             exist only in memory are then first written to the working directory, and the message names the file.
         KeyboardInterrupt: the same.
     """
+    with redact.keeping_secrets(request.keep_secrets):
+        return _save(request, progress, expect)
+
+
+def _save(request: Request, progress: hashing.Progress | None, expect: Callable[[int], None] | None) -> Saved:
     if _are_paths(request.weights):
         return _in_words(lambda: _save_files(request, progress, expect))
     try:
@@ -125,7 +132,10 @@ def _save_files(request: Request, progress: hashing.Progress | None, expect: Cal
     def stage_weights(stage: staging.Stage) -> list[WeightsFile]:
         if request.move and found.readme and body is not None:
             stage.claim(found.readme)
-        return [_stage_file(work, stage, file, move=request.move and file.inside) for file in found.files]
+        return [
+            packing.put_file(stage, file, work.guard, move=request.move and file.inside, progress=progress)
+            for file in found.files
+        ]
 
     return _finish(work, stage_weights, body, found.written)
 
@@ -137,9 +147,7 @@ def _save_memory(request: Request, progress: hashing.Progress | None) -> Saved:
     def stage_weights(stage: staging.Stage) -> list[WeightsFile]:
         written = stage.home / "model.safetensors"
         state_dict.write(named, written)
-        written.chmod(stage.home.joinpath("host").stat().st_mode)  # safetensors lets nobody else read
-        found = files.place([written], rename=request.rename, exclude=(), strict=True)
-        return [_stage_file(work, stage, file, move=True) for file in found.files]
+        return [packing.put_made(stage, written, work.guard, rename=request.rename, progress=progress)]
 
     return _finish(work, stage_weights, None, None)
 
@@ -164,16 +172,36 @@ def _begin(
     expect: Callable[[int], None] | None,
 ) -> _Work:
     cwd = _cwd(request)
+    model = names.require_model(request.model)
+    guard = Guard(strict=not request.from_training)
+    request = request if request.from_training else _of_a_run(request, guard, root, cwd, written)
+    noted = request.start is not None and request.start.noted is not None
     return _Work(
         request=request,
-        guard=Guard(strict=not request.from_training),
-        model=names.require_model(request.model),
+        guard=guard,
+        model=model,
         root=root,
         cwd=cwd,
-        now=observation.moment(from_training=request.from_training, modified=written, cwd=cwd),
+        now=request.start.now
+        if request.start is not None and noted
+        else moment(from_training=request.from_training, modified=written, cwd=cwd),
         progress=progress,
         expect=expect,
     )
+
+
+def _of_a_run(request: Request, guard: Guard, root: Path, cwd: Path, written: float | None) -> Request:
+    """The request with what the run noted that made these weights, where one did: its start, configuration and data."""
+    project = process.project(cwd)
+    paths = [redact.path(cwd / path, project)[0] for path in request.paths]
+    run = noted.find(root, run=request.run, model=request.model, weights=paths, written=written)
+    if run is None:
+        return request
+    start = noted.recall(run, started.contents(root, run.id), project=project, cwd=cwd)
+    there = {name: path for path, name in start.names.items() if path.exists()}
+    guard.notes.append(f"the training was the run {run.id}, which noted itself when it began")
+    guard.warnings += filter(None, [noted.misfit(run, written)])
+    return replace(request, start=start, data={**there, **request.data})
 
 
 def _finish(
@@ -187,28 +215,32 @@ def _finish(
     known = _known(work)
     made_from = guard.each("parents", request.parents, lambda item: _parent(item, work, known))
     aliases = _aliases(work, given.aliases, known)
-    seen = observation.observe(
-        work.now,
-        exclude=[work.root, *request.paths, *request.data_paths],
-        python=request.python,
-        unknown=guard.unknown,
-        start=request.start,
-    )
+    seen = _seen(work)
+    trained_by = _components(work)
     declared = datasets.observe(
         request, guard, now=work.now, root=work.root, progress=work.progress, expect=work.expect
     )
     roots.open_root(work.root)
     with publication.open_stage(work.root, work.root / work.model) as stage:
         staged = stage_weights(stage)
+        if request.optimizer_state:
+            states, named = packing.put_states(stage, request.optimizer, trained_by["optimizers"], guard, work.progress)
+            staged, trained_by = [*staged, *states], {**trained_by, "optimizers": named}
+        if request.bundle:
+            repository = packing.put_bundle(stage, seen.code.repository, work.now.code, guard.unknown)
+            seen = replace(seen, code=replace(seen.code, repository=repository))
         parts = Parts(
             model=work.model,
             now=work.now,
+            start=request.start,
             given=given,
             seen=seen,
+            components=trained_by,
+            segments=_segments(work, made_from, known),
             data=declared,
             parents=made_from,
             files=staged,
-            config_sha256=_stage_records(stage, given, seen, declared),
+            config_sha256=packing.put_records(stage, given.config, seen, declared),
             config_changed=_changed_config(work),
             modified=written,
             unknown=guard.unknown,
@@ -219,7 +251,46 @@ def _finish(
             tops = [path for path in request.paths if path.is_dir() and not path.is_symlink()]
             guard.warnings += [f"not moved: {which}" for which in stage.remove_sources(tops)]
     datasets.remember(declared, work.root)
-    return Saved(version=version, notes=tuple(notes), warnings=tuple(guard.warnings))
+    return Saved(version=version, notes=(*guard.notes, *notes), warnings=tuple(guard.warnings))
+
+
+def _seen(work: _Work) -> observation.Observation:
+    """What is to be recorded of code and machine: what the process that trained sees, or noted of itself."""
+    request, start = work.request, work.request.start
+    exclude = [work.root, *request.paths, *request.data_paths]
+    if start is not None and start.noted is not None:
+        return noted.seen(start, start.noted, exclude=exclude, unknown=work.guard.unknown)
+    own = work.now.observed == IN_THE_RUN
+    return observation.observe(
+        work.now,
+        exclude=exclude,
+        python=request.python,
+        unknown=work.guard.unknown,
+        before=start.code if start is not None and own else None,
+        notes=started.folder(work.root) / "ranks",
+    )
+
+
+_COMPONENTS = {"optimizers": "optimizer", "schedulers": "scheduler", "dataloaders": "dataloader"}
+
+
+def _components(work: _Work) -> Mapping[str, tuple[Component, ...]]:
+    """The optimizers, schedulers and data loaders that were given."""
+    found = {}
+    none: tuple[Component, ...] = ()
+    for kind, name in _COMPONENTS.items():
+        given = getattr(work.request, name)
+        read = work.guard.take(f"config.{kind}", none, training.components, kind, given, work.guard.unknown)
+        shown = [replace(each, settings=redact.values(each.settings, project=work.now.project)) for each in read]
+        found[kind] = tuple(shown)
+    return found
+
+
+def _segments(work: _Work, made_from: Sequence[Parent], known: Mapping[str, Any]) -> tuple[Segment, ...]:
+    """The earlier parts of a training that was resumed, from a version or by its scheduler."""
+    start = work.request.start
+    found = segments.segments(made_from, work.root, known, work.guard.unknown) or noted.restarted(work.root, start)
+    return tuple(each for each in found if each.run != (start.id if start else run_id()))
 
 
 def _changed_config(work: _Work) -> tuple[str, ...] | None:
@@ -298,36 +369,15 @@ def _is_linkable(path: Path, device: int) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_dev == device
 
 
-def _stage_file(work: _Work, stage: staging.Stage, file: files.Placed, *, move: bool) -> WeightsFile:
-    sha256, size = stage.add(file.source, file.path, move=move, progress=work.progress)
-    try:
-        header = weights.read_header(stage.folder / file.path)
-    except FormatError as error:
-        work.guard.note(f"weights.{file.path}", f"its header {error.message}")
-        return WeightsFile(path=file.path, bytes=size, sha256=sha256, format=None, parameters=None, dtypes=None)
-    return WeightsFile(
-        path=file.path,
-        bytes=size,
-        sha256=sha256,
-        format=header.format,
-        parameters=header.parameters,
-        dtypes=header.dtypes,
-    )
-
-
-def _stage_records(
-    stage: staging.Stage, given: Intake, seen: observation.Observation, declared: Sequence[data.Observation]
-) -> str | None:
-    """Write the records that do not bear the version's number; returns the SHA-256 of config.yaml, if there is one."""
-    if seen.patch:
-        stage.put(checkpoint.PATCH, seen.patch)
-    if seen.requirements:
-        stage.put(checkpoint.REQUIREMENTS, seen.requirements.encode())
-    for each in declared:
-        listed = each.dataset.manifest or each.dataset.sizes
-        if each.content is not None and listed is not None:
-            stage.put(listed, each.content.lines())
-    return None if given.config.text is None else stage.put(checkpoint.CONFIG, given.config.text)
+def _left_out(redacted: Mapping[str, int]) -> Iterator[str]:
+    """What whoever saves should know of secrets: where they were, to look for them elsewhere."""
+    if redacted:
+        total = sum(redacted.values())
+        where = ", ".join(redacted)
+        yield (
+            f"{total} secret{'s were' if total > 1 else ' was'} left out of {where} "
+            "(--keep-secrets, keep_secrets=True: record them as they are)"
+        )
 
 
 def _publish(
@@ -342,10 +392,12 @@ def _publish(
     with change.begin(work.root, known) as now:
         entry = index.entry(now.index, work.model)
         twin = duplicates.twin(now.index, work.model, [file.sha256 for file in parts.files])
+        redacted: dict[str, int] = {}
         heads, notes = succession.claim(entry, aliases, parts.given.goal, parts.given.metrics)
 
         def finish(version: str) -> str:
             lineage = compose(parts, version, identical_to=twin)
+            redacted.update(lineage.redacted)
             stage.put(checkpoint.LINEAGE, documents.dump_json(lineage.to_dict()))
             digest = stage.seal()
             stage.put_card(templates.card(lineage, digest=digest, human=parts.given.answers, body=body))
@@ -360,5 +412,5 @@ def _publish(
             now.warnings.append(f"{version} could not be read back ({error.message}): run `ckptkit index`")
         if parts.given.keep:
             notes += succession.relieve(now, version, parts.given.keep)
-    work.guard.warnings += [*warnings, *now.warnings]
+    work.guard.warnings += [*warnings, *now.warnings, *_left_out(redacted)]
     return version, [*([f"the same bytes as {twin}: a reproduction"] if twin else []), *notes]

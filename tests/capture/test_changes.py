@@ -19,13 +19,14 @@ HOSTILE = """
     autocrlf = true
     safecrlf = true
     quotepath = true
-    fsmonitor = /bin/false
-    pager = /bin/false
+    fsmonitor = "touch ~/ran; false"
+    pager = "touch ~/ran; false"
+    hooksPath = ~/hooks
     attributesFile = ~/attributes
 [color]
     ui = always
 [diff]
-    external = /bin/true
+    external = "touch ~/ran; :"
     noprefix = true
     mnemonicPrefix = true
     orderFile = /nowhere
@@ -39,8 +40,8 @@ HOSTILE = """
     suppressBlankEmpty = true
     algorithm = patience
 [diff "words"]
-    command = /bin/true
-    textconv = /bin/true
+    command = "touch ~/ran; :"
+    textconv = "touch ~/ran; :"
 [status]
     showUntrackedFiles = no
     relativePaths = true
@@ -207,12 +208,47 @@ def test_a_hostile_configuration_changes_nothing(repo: Path, tmp_path: Path, hom
     kept = (home / ".gitconfig").read_text()
     (home / ".gitconfig").write_text(kept + HOSTILE)
     (home / "attributes").write_text("*.py diff=words\n")
+    (home / "hooks").mkdir()
+    for name in ("post-index-change", "fsmonitor-watchman", "reference-transaction"):
+        (home / "hooks" / name).write_text("#!/bin/sh\ntouch ~/ran\n")
+        (home / "hooks" / name).chmod(0o755)
     found, hostile_patch, unknown = observe(repo)
     assert set(unknown) == {"code.repository.url", "code.repository.unpushed"}, unknown
     assert found == expected
     assert hostile_patch == patch
+    assert not (home / "ran").exists()
     (home / ".gitconfig").write_text(kept)
     assert applied(repo, found, hostile_patch, tmp_path / "clone") == found.tree
+
+
+@pytest.mark.parametrize(
+    "attributes", ["", "* text=auto", "*.txt text", "*.txt text eol=crlf", "*.txt -text", "* ident"]
+)
+@pytest.mark.parametrize("autocrlf", ["false", "true", "input"])
+@pytest.mark.parametrize("committed", ["as it was", "as it should"])
+def test_line_ends_are_those_that_git_would_commit(
+    repo: Path, tmp_path: Path, attributes: str, autocrlf: str, committed: str
+) -> None:
+    lines = {"dos.txt": b"a\r\nb\r\n", "unix.txt": b"a\nb\n", "mixed.txt": b"a\r\nb\n", "id.txt": b"$Id$\nx\n"}
+    (repo / ".gitattributes").write_text(f"{attributes}\n")
+    git(repo, "add", ".gitattributes")
+    for name, text in lines.items():
+        (repo / name).write_bytes(text)
+    git(repo, "config", "--global", "core.safecrlf", "false")
+    git(repo, "-c", f"core.autocrlf={autocrlf if committed == 'as it should' else 'false'}", "add", "-A")
+    git(repo, "commit", "-qm", "lines")
+    git(repo, "config", "--global", "core.autocrlf", autocrlf)
+    for name, text in lines.items():
+        (repo / name).write_bytes(text * 2)
+    (repo / "crlf.txt").unlink()
+    (repo / "new.txt").write_bytes(b"a\r\nb\r\n")
+    repository, patch, _ = observe(repo)
+    assert repository.dirty is True
+    assert applied(repo, repository, patch, tmp_path / "alike") == repository.tree
+    git(repo, "config", "--global", "--unset", "core.autocrlf")
+    assert applied(repo, repository, patch, tmp_path / "elsewhere") == repository.tree
+    git(repo, "-c", f"core.autocrlf={autocrlf}", "add", "-A")
+    assert git(repo, "write-tree") == repository.tree
 
 
 def test_a_clean_work_tree(repo: Path) -> None:
@@ -436,9 +472,18 @@ def test_a_file_that_gave_way_to_a_clone(repo: Path, tmp_path: Path) -> None:
     assert applied(repo, repository, patch, tmp_path / "clone") == repository.tree
 
 
-def test_a_sparse_checkout_misses_nothing(repo: Path) -> None:
-    git(repo, "sparse-checkout", "set", "becomes_file")
+@pytest.mark.parametrize("index", ["--sparse-index", "--no-sparse-index"])
+def test_a_sparse_checkout_misses_nothing(repo: Path, tmp_path: Path, index: str) -> None:
+    (repo / "away" / "deep").mkdir(parents=True)
+    (repo / "away" / "deep" / "x.py").write_text("x = 1\n")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "more")
+    git(repo, "sparse-checkout", "set", "--cone", index, "becomes_file")
+    assert not (repo / "away").exists()
     (repo / "becomes_file" / "inner.txt").write_text("changed\n")
+    before = on_disk(repo)
     repository, patch, _ = observe(repo)
+    assert on_disk(repo) == before
     assert patch.count(b"diff --git") == 1
     assert repository.omitted == ()
+    assert applied(repo, repository, patch, tmp_path / "clone") == repository.tree

@@ -3,18 +3,21 @@
 import json
 import os
 import sys
-import types
 from pathlib import Path
 
 import pytest
-from machines import write
+from machines import SYSCTL_APPLE, SYSCTL_INTEL, printing, tool, write
 
 from ckptkit.capture import hardware as probe
 
 X86 = """\
 processor\t: 0
 vendor_id\t: GenuineIntel
+cpu family\t: 6
+model\t\t: 63
 model name\t: Intel(R) Xeon(R) CPU E5-2670 v3 @ 2.30GHz
+stepping\t: 2
+microcode\t: 0x49
 flags\t\t: fpu sse2 avx2 avx2
 
 processor\t: 1
@@ -26,7 +29,9 @@ BogoMIPS\t: 50.00
 Features\t: fp asimd sve
 CPU implementer\t: 0x41
 CPU architecture: 8
+CPU variant\t: 0x3
 CPU part\t: 0xd0c
+CPU revision\t: 1
 """
 RASPBERRY = NEOVERSE + "\nprocessor\t: 1\nBogoMIPS\t: 50.00\n\nHardware\t: BCM2835\nModel\t\t: Raspberry Pi 4\n"
 MEMINFO = "MemTotal:       16384000 kB\nMemFree:         1000000 kB\n"
@@ -76,6 +81,60 @@ def test_processors(text: str, model: str, vendor: str | None, flags: tuple[str,
     cpu = probe.hardware({}, root=write(tmp_path / "root", {"proc/cpuinfo": text, **cores})).cpu
     assert cpu is not None
     assert (cpu.model, cpu.vendor, cpu.flags, cpu.physical) == (model, vendor, flags, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "stepping"),
+    [
+        (X86, "family 6, model 63, stepping 2, microcode 0x49"),
+        (NEOVERSE, "implementer 0x41, variant 0x3, part 0xd0c, revision 1"),
+        ("processor\t: 0\ncpu\t\t: POWER9 (raw), altivec supported\n", None),
+    ],
+)
+def test_stepping(text: str, stepping: str | None, tmp_path: Path) -> None:
+    cpu = probe.hardware({}, root=write(tmp_path / "root", {"proc/cpuinfo": text})).cpu
+    assert cpu is not None
+    assert cpu.stepping == stepping
+
+
+def test_affinity_is_the_kernel_s_list(tmp_path: Path) -> None:
+    status = "Name:\tpython\nCpus_allowed:\t10f\nCpus_allowed_list:\t0-3,8\nMems_allowed_list:\t0\n"
+    cpu = probe.hardware({}, root=write(tmp_path / "root", {"proc/cpuinfo": X86, "proc/self/status": status})).cpu
+    here = probe.hardware({}).cpu
+    assert cpu is not None
+    assert here is not None
+    assert (cpu.affinity, here.affinity is None) == ("0-3,8", sys.platform != "linux")
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "vendor", "stepping", "flags"),
+    [
+        (SYSCTL_APPLE, "Apple M1", None, None, ("FEAT_LSE", "floatingpoint", "neon")),
+        (
+            SYSCTL_INTEL,
+            "Intel(R) Core(TM) i5-5250U CPU @ 1.60GHz",
+            "GenuineIntel",
+            "family 6, model 61, stepping 4, microcode 47",
+            ("avx1.0", "avx2", "bmi2", "f16c", "fpu", "lzcnt", "sse4.2", "syscall"),
+        ),
+    ],
+)
+def test_macs(
+    text: str,
+    model: str,
+    vendor: str | None,
+    stepping: str | None,
+    flags: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    tool(tmp_path / "bin", "sysctl", f'[ "$*" = "machdep.cpu hw.optional" ] && {printing(text)}')
+    (tmp_path / "bin" / "sh").symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    cpu = probe.hardware({}, root=write(tmp_path / "root", {})).cpu
+    assert cpu is not None
+    assert (cpu.model, cpu.vendor, cpu.stepping, cpu.flags) == (model, vendor, stepping, flags)
 
 
 CPUINFO = """
@@ -165,38 +224,35 @@ def test_memory_and_the_control_groups_limit(files: dict[str, str], limit: int |
     assert (memory.total, memory.limit) == (16384000 * 1024, limit)
 
 
-def test_loaded_libraries_by_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Version(str):
-        __slots__ = ()
-
-    for name in list(sys.modules):
-        if name.partition(".")[0] in {"torch", "jax", "scipy"}:
-            monkeypatch.delitem(sys.modules, name)
-    loaded: dict[str, dict[str, object]] = {
-        "torch": {"__version__": Version("2.6.0+cu124")},
-        "torch.version": {"cuda": "12.4", "hip": None},
-        "jax": {},
-    }
-    for name, attributes in loaded.items():
-        module = types.ModuleType(name)
-        vars(module).update(attributes)
-        monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setitem(sys.modules, "scipy", None)
-    found = probe.hardware({}).libraries
-    assert found["torch"] == "2.6.0+cu124"
-    assert type(found["torch"]) is str
-    assert found["cuda"] == "12.4"
-    assert not {"hip", "jax", "scipy"} & set(found)
-
-
-def test_blas_is_named_with_its_kernel() -> None:
-    numpy = pytest.importorskip("numpy", reason="numpy is not installed")
-    threadpoolctl = pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
-    found = probe.hardware({}).libraries
-    assert found["numpy"] == numpy.__version__
-    for pool in threadpoolctl.threadpool_info():
-        assert (pool["version"] or pool["prefix"]) in found[pool["internal_api"]]
-        assert (pool.get("architecture") or "") in found[pool["internal_api"]]
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({}, None),
+        ({"proc/self/cgroup": "0::/user.slice\n", "sys/fs/cgroup/user.slice/cpu.max": "max 100000\n"}, None),
+        (
+            {
+                "proc/self/cgroup": "0::/job/step\n",
+                "sys/fs/cgroup/job/step/cpu.max": "400000 100000\n",
+                "sys/fs/cgroup/job/cpu.max": "150000 100000\n",
+            },
+            1.5,
+        ),
+        (
+            {
+                "proc/self/cgroup": "3:cpuset:/\n2:cpu,cpuacct:/docker/cb\n",
+                "sys/fs/cgroup/cpu/docker/cb/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu/docker/cb/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/cpu/docker/cpu.cfs_quota_us": "250000\n",
+                "sys/fs/cgroup/cpu/docker/cpu.cfs_period_us": "100000\n",
+            },
+            2.5,
+        ),
+    ],
+)
+def test_quota_of_the_control_group(files: dict[str, str], quota: float | None, tmp_path: Path) -> None:
+    cpu = probe.hardware({}, root=write(tmp_path / "root", {"proc/cpuinfo": X86, **files})).cpu
+    assert cpu is not None
+    assert cpu.quota == quota
 
 
 def test_a_probe_that_throws_does_not_lose_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ from lineages import lineage
 from ckptkit.capture.config import Resolved
 from ckptkit.capture.intake import Intake
 from ckptkit.capture.lineage import Parts, compose
-from ckptkit.capture.observation import Moment, Observation
+from ckptkit.capture.moment import Moment
+from ckptkit.capture.observation import Observation
 from ckptkit.record import ANOTHER_PROCESS, AT_SAVE, IN_THE_RUN, NO_START, Lineage, WeightsFile
 
 WHOLE = Lineage.from_dict(lineage())
@@ -36,12 +37,19 @@ def composed(
         epoch=None,
         message=None,
         answers={},
+        not_applicable={},
+        links=(),
     )
     parts = Parts(
         model="m",
         now=now,
+        start=None,
         given=given,
-        seen=Observation(code=WHOLE.code, compute=WHOLE.compute, patch=b"", requirements="", job=None),
+        seen=Observation(
+            code=WHOLE.code, compute=WHOLE.compute, files={}, generators=None, job=None, links=(), restarts=None
+        ),
+        components={"optimizers": (), "schedulers": (), "dataloaders": ()},
+        segments=(),
         data=(),
         parents=(),
         files=files,

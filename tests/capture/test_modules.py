@@ -1,8 +1,12 @@
 """Loaded code, by modules put where an import would put them and by real scripts."""
 
+import _struct
+import json
 import sys
+import time
 import types
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -138,3 +142,111 @@ def test_stand_ins_among_the_modules_are_passed_over(tmp_path: Path, monkeypatch
     unknown: dict[str, str] = {}
     assert probe.modules(tmp_path, unknown) == ()
     assert unknown == {}
+
+
+def foreign(*lines: str, cwd: Path, path: Path | None = None) -> list[list[object]]:
+    """Name, path, whether it is outside, and digest of each foreign module that a script in ``cwd`` ends with."""
+    script = cwd / "train.py"
+    shows = "[[m.name, m.path, m.outside, m.sha256] for m in modules.foreign(pathlib.Path('.'), unknown)], unknown"
+    script.write_text(
+        "\n".join((*lines, "import json, pathlib", "from ckptkit.capture import modules", "unknown = {}"))
+        + f"\nprint(json.dumps([{shows}]))\n"
+    )
+    places = ":".join(map(str, filter(None, (REPOSITORY, path))))
+    found, unknown = json.loads(python("train.py", cwd=cwd, PYTHONPATH=places, HOME=str(cwd.parent / "home")))
+    assert unknown == {}
+    return list(found)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "own.py").touch()
+    return tmp_path / "project"
+
+
+def digest(file: Path) -> str:
+    return sha256(file.read_bytes()).hexdigest()
+
+
+def written(file: Path, text: str = "x = 1\n") -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def test_a_usual_script_has_no_foreign_modules(project: Path) -> None:
+    assert foreign("import own, sqlite3, yaml, pytest, asyncio, ctypes, numpy, safetensors", cwd=project) == []
+
+
+def test_foreign_modules_are_named(project: Path, tmp_path: Path) -> None:
+    """Remote code of a hub, a compiled kernel, and a folder that PYTHONPATH adds."""
+    remote = written(tmp_path / "home/.cache/huggingface/modules/transformers_modules/org/model/modeling.py")
+    above = written(tmp_path / "labtools.py")
+    kernel = tmp_path / "home/.cache/huggingface/hub/kernels/_relu.so"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_bytes(Path(_struct.__file__).read_bytes())
+    lines = (
+        "import sys, importlib.machinery, importlib.util, own, labtools",
+        f"sys.path.append({str(remote.parents[3])!r})",
+        "import transformers_modules.org.model.modeling",
+        f"loader = importlib.machinery.ExtensionFileLoader('_struct', {str(kernel)!r})",
+        "spec = importlib.util.spec_from_loader('_struct', loader)",
+        "sys.modules['_relu_kernel'] = importlib.util.module_from_spec(spec)",
+    )
+    hub = "~/.cache/huggingface"
+    name = "transformers_modules.org.model.modeling"
+    assert foreign(*lines, cwd=project, path=tmp_path) == [
+        ["_relu_kernel", f"{hub}/hub/kernels/_relu.so", False, digest(kernel)],
+        ["labtools", "labtools.py", True, digest(above)],
+        [name, f"{hub}/modules/transformers_modules/org/model/modeling.py", False, digest(remote)],
+    ]
+
+
+def test_what_is_installed_in_other_ways_is_a_distribution(project: Path, tmp_path: Path) -> None:
+    target, layers, older = tmp_path / "target", tmp_path / "my layers", tmp_path / "older"
+    written(target / "vendored.py")
+    written(target / "vendored-1.0.dist-info" / "METADATA")
+    written(layers / "src" / "layers.py")
+    written(older / "older.py")
+    site = tmp_path / "place" / "site-packages"
+    written(
+        site / "layers-0.1.dist-info" / "direct_url.json",
+        json.dumps({"url": layers.as_uri(), "dir_info": {"editable": True}}),
+    )
+    written(site / "broken-0.1.dist-info" / "direct_url.json", "{")
+    written(site / "older.pth", f"import sys\n{older}\n")
+    written(tmp_path / "venv" / "lib" / "inside.py")
+    (tmp_path / "venv" / "pyvenv.cfg").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "venv" / "lib")
+    places = [site, target, layers / "src", older, tmp_path / "link"]
+    lines = ("import sys", f"sys.path += {[str(place) for place in places]}", "import vendored, layers, older, inside")
+    assert foreign(*lines, cwd=project) == []
+
+
+def test_foreign_modules_that_cannot_be_read_are_named(
+    tmp_path: Path, load: Callable[[Path, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(tmp_path / "gone.py", "").unlink()
+    load(tmp_path / "large.py", "x" * 100)
+    monkeypatch.setattr(probe, "FOREIGN_LIMIT", 99)
+    unknown: dict[str, str] = {}
+    found = [each for each in probe.foreign(tmp_path / "project", unknown) if "ckptkit_test" in each.name]
+    assert [(each.path, each.outside, each.sha256) for each in found] == [
+        ("gone.py", True, None),
+        ("large.py", True, None),
+    ]
+    one, two = (each.name for each in found)
+    assert f"{one} cannot be read: no such file or directory" in unknown["code.foreign"]
+    assert f"{two} has 100 bytes; at most" in unknown["code.foreign"]
+
+
+def test_three_thousand_modules_are_looked_through_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for number in range(3000):
+        module = types.ModuleType(f"ckptkit_test_many_{number}")
+        module.__file__ = f"/opt/lib/python3.11/site-packages/p{number % 300}/m{number}.py"
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    begun = time.perf_counter()
+    found = probe.foreign(tmp_path, {})
+    assert time.perf_counter() - begun < 0.25
+    assert not any("_many_" in each.name for each in found)

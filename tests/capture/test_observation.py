@@ -9,7 +9,7 @@ import pytest
 from scripts import python
 
 from ckptkit.capture import observation, process
-from ckptkit.capture.observation import Moment, moment, requested_precision
+from ckptkit.capture.moment import Moment, moment
 from ckptkit.record import ANOTHER_PROCESS, AT_SAVE, IN_THE_RUN, NO_START
 
 
@@ -78,7 +78,7 @@ def test_another_process_s_job_variables_and_switches_are_not_told(
 
 IDS = """
 import json, os
-from ckptkit.capture.observation import run_id
+from ckptkit.capture.moment import run_id
 mine = [run_id(), run_id()]
 read, write = os.pipe()
 if child := os.fork():
@@ -94,17 +94,3 @@ def test_one_process_is_one_run_and_a_forked_one_another(tmp_path: Path) -> None
     first, second, after, child, again = json.loads(python(tmp_path / "train.py", cwd=tmp_path))
     assert first == second == after
     assert child == again != first
-
-
-@pytest.mark.parametrize(
-    ("values", "requested"),
-    [
-        (None, None),
-        ({"lr": 1, "bf16": False, "dtype": None}, None),
-        ({"trainer": {"precision": "bf16-mixed"}}, "bf16-mixed"),
-        ({"precision": 16, "model": {"dtype": "float32"}}, "16"),
-        ({"fp16": True}, "fp16"),
-    ],
-)
-def test_requested_precision(values: dict[str, object] | None, requested: str | None) -> None:
-    assert requested_precision(values) == requested

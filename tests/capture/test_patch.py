@@ -55,6 +55,29 @@ def test_files_with_a_secret_elsewhere_are_left_out(repo: Path, tmp_path: Path) 
     applied(repo, repository, patch, tmp_path / "clone")
 
 
+def test_binary_files_that_hold_a_secret_are_left_out(repo: Path, tmp_path: Path) -> None:
+    token, filler = TOKEN.encode(), bytes(range(256)) * 8
+    old = {"was.bin": filler + token + filler, "delta.bin": filler * 4}
+    new = {"was.bin": filler, "delta.bin": filler * 2 + token + filler * 2}
+    new |= {"new.bin": b"\0" + token, "wide.bin": TOKEN.encode("utf-16"), "plain.text": b"a = 1\n" + token}
+    (repo / ".gitattributes").write_text("*.text -diff\n")
+    for content in (old, new):
+        for name, data in content.items():
+            (repo / name).write_bytes(data)
+        if content is old:
+            git(repo, "add", "-A")
+            git(repo, "commit", "-qm", "a mistake")
+    (repo / "fine.bin").write_bytes(filler + b"hf_hub and others")
+    (repo / "weights.bin").unlink()
+    repository, patch, _ = observe(repo)
+    assert {each.path: (each.bytes, each.reason) for each in repository.omitted} == {
+        name: (len(data), "left out: holds a secret") for name, data in new.items()
+    }
+    assert patch.count(b"diff --git") == patch.count(b"GIT binary patch") == 2
+    applied(repo, repository, patch, tmp_path / "clone")
+    assert (tmp_path / "clone" / "fine.bin").read_bytes() == filler + b"hf_hub and others"
+
+
 def test_all_that_changed_may_be_secret(repo: Path) -> None:
     (repo / "key.txt").write_text("-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n")
     repository, patch, _ = observe(repo)
@@ -154,7 +177,7 @@ def test_a_token_in_a_files_name(repo: Path) -> None:
     }
 
 
-def test_pointers_of_large_file_storage_are_told(repo: Path) -> None:
+def test_pointers_of_large_file_storage_are_told(repo: Path, tmp_path: Path) -> None:
     pointer = r"version https://git-lfs.github.com/spec/v1\noid sha256:%s\n"
     git(repo, "config", "--global", "filter.lfs.clean", f"printf '{pointer}' $(sha256sum | cut -c 1-64)")
     git(repo, "config", "--global", "filter.lfs.required", "true")
@@ -172,3 +195,5 @@ def test_pointers_of_large_file_storage_are_told(repo: Path) -> None:
         Omitted(path="weights.bin", bytes=1, reason=reason),
     )
     assert b"+oid sha256:" in patch
+    git(repo, "config", "--global", "--remove-section", "filter.lfs")  # the true one leaves a pointer as it is
+    assert applied(repo, repository, patch, tmp_path / "clone") == repository.tree

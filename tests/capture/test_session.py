@@ -6,8 +6,9 @@ import pytest
 import repositories
 from repositories import git
 
-from ckptkit.capture import session
+from ckptkit.capture import code, session
 from ckptkit.capture.git import worktree
+from ckptkit.capture.moment import Moment
 from ckptkit.errors import CkptkitError
 
 home, repo = repositories.home, repositories.repo
@@ -15,12 +16,19 @@ home, repo = repositories.home, repositories.repo
 
 def begin(project: Path, *sources: object, exclude: tuple[Path, ...] = ()) -> session.Start:
     time.sleep(0.02)  # what was written so far is older than the start
-    return session.begin(paths=[], sources=sources, cwd=project, project=project, script=project, exclude=exclude)
+    return session.begin(_here(project), run=RUN, data={}, sources=sources, cwd=project, exclude=exclude)
+
+
+RUN = "20261125T000000Z-00000000"
+
+
+def _here(project: Path) -> Moment:
+    return Moment(project=project, code=project, observed="in the run", started=0.0, why="")
 
 
 def changed(start: session.Start, project: Path, *exclude: Path) -> tuple[tuple[str, ...] | None, str]:
     files = worktree(project, project=project, exclude=exclude, unknown={}).files
-    return session.changed_code(start, files, project=project, exclude=exclude)
+    return code.changed_files(start.code, files, project=project, exclude=exclude)
 
 
 def test_code_that_stays_as_it_is(repo: Path) -> None:
@@ -77,7 +85,9 @@ def test_code_that_is_touched_or_restored_may_have_been_another(repo: Path, name
 def test_no_repository(tmp_path: Path, home: Path) -> None:
     assert home.is_dir()
     (tmp_path / "train.py").write_text("")
-    assert changed(begin(tmp_path), tmp_path) == (None, session.NOT_COMPARED)
+    names, why = changed(begin(tmp_path), tmp_path)
+    assert names is None
+    assert "was not watched" in why
 
 
 def test_configuration_files(tmp_path: Path) -> None:
@@ -119,9 +129,8 @@ def test_a_configuration_that_cannot_be_read_is_refused_at_once(tmp_path: Path, 
 
 def test_a_write_after_the_start_bears_a_later_time(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"a")
-    start = session.begin(
-        paths=[tmp_path / "x"], sources=(), cwd=tmp_path, project=tmp_path, script=tmp_path, exclude=()
-    )
+    data = {tmp_path / "x": "x"}
+    start = session.begin(_here(tmp_path), run=RUN, data=data, sources=(), cwd=tmp_path, exclude=())
     (tmp_path / "x").write_bytes(b"b")
     noted = next(state for _, state in start.data[tmp_path / "x"].listing)
     assert (tmp_path / "x").stat().st_ctime_ns > noted.ctime

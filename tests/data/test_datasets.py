@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from ckptkit import data, hashing, scanning, seen
+from ckptkit.capture.code import Before
+from ckptkit.capture.git import Worktree
 from ckptkit.capture.intake import Guard, Request
-from ckptkit.capture.observation import Moment
+from ckptkit.capture.moment import Moment
 from ckptkit.capture.session import Start
 from ckptkit.data import datasets, watch
 from ckptkit.errors import CkptkitError
@@ -37,7 +39,19 @@ def one(value: object, root: Path, **asked: Any) -> tuple[data.Observation, Guar
 
 def start(*paths: Path) -> Start:
     noted = {path: watch.Noted(listing=watch.note(path)) for path in paths}
-    return Start(at=time.time(), cwd=Path.cwd(), data=noted, files={}, config=None, code=None, hasher=None)
+    here = Path.cwd()
+    return Start(
+        id="20261125T000000Z-00000000",
+        now=Moment(project=here, code=here, observed="in the run", started=0.0, why=""),
+        cwd=here,
+        data=noted,
+        names=dict.fromkeys(paths, "train"),
+        files={},
+        config=None,
+        code=Before(at=time.time(), worktree=Worktree(repository=None, patch=b""), unknown={}, configs=()),
+        generators=None,
+        hasher=None,
+    )
 
 
 def warm(folder: Path) -> None:

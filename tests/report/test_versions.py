@@ -309,7 +309,7 @@ def test_saved_late_says_how_late() -> None:
         ),
         ({"code__entry_point": "notebook"}, "code", "· notebook ·"),
         ({"config__seed": None}, "config", "no seed found"),
-        ({"config__seed": None, "config__not_applicable": {"seed": "exact"}}, "config", "no seed: it does not apply"),
+        ({"config__seed": None, "config__not_applicable": {"seed": "exact"}}, "config", "no seed: exact"),
         ({"config__values": None}, "config", "no hyperparameters given"),
         ({"config__values": {f"k{number}": number for number in range(20)}}, "config", "k7 7 · 12 more in config.yaml"),
         ({"compute__gpus": None}, "compute", "GPU unknown"),

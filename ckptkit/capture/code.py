@@ -1,0 +1,186 @@
+"""Which code: repository, environment and loaded modules at one moment, held against what was there at the start."""
+
+import stat
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ckptkit import checkpoint, disk
+from ckptkit.capture import attempt, git, live, modules, packages, process, sources
+from ckptkit.capture.moment import Moment
+from ckptkit.record import (
+    ANOTHER_PROCESS,
+    IN_THE_RUN,
+    Code,
+    CodeState,
+    Environment,
+    Foreign,
+    Module,
+    Repository,
+    Source,
+)
+
+_NOT_WATCHED = "the functions of loaded modules are those of their files; what else may have changed was not watched"
+_WRITTEN = "some of it was written while it ran; it is what it was at the start, but may have been another in between"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """The work tree when a run began at ``at`` (epoch seconds); ``configs`` are files of configuration, no code."""
+
+    at: float
+    worktree: git.Worktree
+    unknown: Mapping[str, str]
+    configs: Collection[Path]
+
+
+def code(
+    now: Moment, *, exclude: Sequence[Path], python: str | None, unknown: dict[str, str], before: Before | None
+) -> tuple[Code, dict[str, bytes]]:
+    """The code, and the files that belong to its record, by their paths in a version.
+
+    Args:
+        now: who looks.
+        exclude: files and folders that are no code: the registry root, the weights, the declared data.
+        python: the interpreter whose distributions are meant, where it is not found by itself.
+        unknown: takes the reason of each fact that could not be had.
+        before: what was there when the run began; it is what is recorded, where it was noted.
+    """
+    own = now.observed == IN_THE_RUN
+    said: dict[str, str] = {}
+    none = git.Worktree(repository=None, patch=b"")
+    tree = attempt(
+        said,
+        "code.repository",
+        lambda: git.worktree(now.code, project=now.project, exclude=exclude, unknown=said),
+        none,
+    )
+    ran = tree
+    if before is not None and before.worktree.repository is not None:
+        ran, said = before.worktree, dict(before.unknown)
+    unknown |= said
+    empty = Environment(source="unknown", python=None, requirements=None, packages=(), editable=(), lockfiles=())
+    environment, files = attempt(
+        unknown,
+        "code.environment.packages",
+        lambda: packages.environment(python=python, in_process=own, project=now.project, unknown=unknown),
+        (empty, {}),
+    )
+    if ran.patch:
+        files[checkpoint.PATCH] = ran.patch
+    found = Code(
+        observed=now.observed,
+        repository=_fresh(ran.repository, tree.repository),
+        entry_point=None,
+        orig_argv=None,
+        cwd=None,
+        modules=None,
+        changed_during_run=None,
+        environment=environment,
+    )
+    if not own:
+        unknown["code.changed_during_run"] = ANOTHER_PROCESS
+        return found, files
+    kept, copies = _sources(now, ran, unknown)
+    found = _compared(_loaded(found, now, unknown), now, tree, before, exclude, unknown)
+    return replace(found, sources=kept), {**files, **copies}
+
+
+def _fresh(ran: Repository | None, now: Repository | None) -> Repository | None:
+    """What was recorded at the start, with what of it got pushed meanwhile."""
+    if ran is None or now is None or ran.commit != now.commit:
+        return ran
+    return replace(ran, unpushed=now.unpushed)
+
+
+def _loaded(found: Code, now: Moment, unknown: dict[str, str]) -> Code:
+    """With what the process knows of itself."""
+    this = attempt(unknown, "code.entry_point", lambda: process.process(now.project, unknown), None)
+    own: tuple[Module, ...] | None = None
+    foreign: tuple[Foreign, ...] | None = None
+    return replace(
+        found,
+        entry_point=this.entry_point if this else None,
+        orig_argv=this.orig_argv if this else None,
+        cwd=this.cwd if this else None,
+        modules=attempt(unknown, "code.modules", lambda: modules.modules(now.project, unknown), own),
+        foreign=attempt(unknown, "code.foreign", lambda: modules.foreign(now.project, unknown), foreign),
+    )
+
+
+def _sources(now: Moment, ran: git.Worktree, unknown: dict[str, str]) -> tuple[tuple[Source, ...], Mapping[str, bytes]]:
+    none: tuple[tuple[Source, ...], Mapping[str, bytes]] = ((), {})
+    held = None if ran.files is None else frozenset(ran.files)
+    return attempt(unknown, "code.sources", lambda: sources.kept(now.project, held, sys.orig_argv, unknown), none)
+
+
+def _compared(
+    found: Code,
+    now: Moment,
+    tree: git.Worktree,
+    before: Before | None,
+    exclude: Sequence[Path],
+    unknown: dict[str, str],
+) -> Code:
+    """With what changed since the run began, as far as that is known."""
+    nothing: dict[str, tuple[str, ...]] = {}
+    functions = attempt(unknown, "code.changed_functions", lambda: live.changed(now.project, unknown), nothing)
+    if before is None:
+        changed, why = (tuple(sorted(functions)) or None), _NOT_WATCHED
+        commit = None
+        if now.started is not None:
+            since = now.started
+            commit = attempt(unknown, "code.at_start", lambda: git.head_at(now.code, since), None)
+        at_start = CodeState(commit=commit, dirty=None, tree=None) if commit else None
+        at_save = None
+    else:
+        changed, why = changed_files(before, tree.files, project=now.project, exclude=exclude)
+        if functions:
+            changed = tuple(sorted({*(changed or ()), *functions}))
+        at_start, at_save = _state(before.worktree.repository), _state(tree.repository)
+    if changed is None:
+        unknown["code.changed_during_run"] = why
+    return replace(found, changed_during_run=changed, changed_functions=functions, at_start=at_start, at_save=at_save)
+
+
+def _state(repository: Repository | None) -> CodeState | None:
+    if repository is None:
+        return None
+    return CodeState(commit=repository.commit, dirty=repository.dirty, tree=repository.tree)
+
+
+def changed_files(
+    before: Before, now: Mapping[str, str] | None, *, project: Path, exclude: Sequence[Path]
+) -> tuple[tuple[str, ...] | None, str]:
+    """Files of the work tree that were changed or removed, and new ones of Python; None, and why, if that is not known.
+
+    Args:
+        before: what was there when the run began.
+        now: the ids of the files by their paths from the project; None where they are not known.
+        project: the folder that paths are relative to.
+        exclude: what is no code: registry, weights, data; configuration files are none either.
+    """
+    known = before.worktree.files
+    if known is None or now is None:
+        return None, _NOT_WATCHED
+    others = {disk.real(path) for path in (*exclude, *before.configs)}
+
+    def counts(path: str) -> bool:
+        real = disk.real(project / path)
+        return others.isdisjoint((real, *real.parents))
+
+    gone = [path for path, was in known.items() if now.get(path) != was]
+    come = [path for path in now if path not in known and path.endswith(".py")]
+    changed = tuple(sorted(filter(counts, [*gone, *come])))
+    if not changed and any(_is_written(project / path, before.at) and counts(path) for path in now):
+        return None, _WRITTEN
+    return changed, ""
+
+
+def _is_written(path: Path, since: float) -> bool:
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_mtime > since

@@ -1,0 +1,124 @@
+"""start: what is there when a training begins, noted for its saves, and on this machine for one by another process."""
+
+import atexit
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ckptkit import disk, names, redact, roots, started
+from ckptkit.capture import attempt, config, hardware, intake, noted, observation, ranks, session
+from ckptkit.capture.moment import moment, new_run
+from ckptkit.data import datasets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A run that began: what was given, in the forms that a save takes, and what was there."""
+
+    model: str | None
+    config: Sequence[object]
+    data: Mapping[str, object]
+    root: Path
+    start: session.Start
+    warnings: tuple[str, ...]
+
+
+def start(
+    *,
+    model: str | None,
+    config: object,
+    data: Mapping[str, object] | None,
+    weights: Sequence[str | os.PathLike[str]],
+    root: str | os.PathLike[str] | None,
+    keep_secrets: bool,
+) -> Begun:
+    """Note what is there; see ``ckptkit.start``.
+
+    Raises:
+        CkptkitError: a name, a path, the configuration or the root cannot be used.
+    """
+    with redact.keeping_secrets(keep_secrets):
+        return _start(model, config, data, weights, root)
+
+
+def _start(
+    model: str | None,
+    config: object,
+    data: Mapping[str, object] | None,
+    weights: Sequence[str | os.PathLike[str]],
+    root: str | os.PathLike[str] | None,
+) -> Begun:
+    cwd = Path.cwd()
+    home = roots.default_root(root, cwd)
+    roots.require_root(home)
+    if model is not None:
+        names.require_unlike(names.require_model(model), os.listdir(home) if home.is_dir() else (), "model")
+    declared = datasets.declared({} if data is None else data, home)
+    paths = {value: name for name, value in declared.items() if isinstance(value, Path)}
+    given = intake.sources(config)
+    sources = [cwd / disk.expand(each) if isinstance(each, str | os.PathLike) else each for each in given]
+    outputs = [cwd / disk.expand(each) for each in weights]
+    other = ranks.other_rank() is not None
+    begun = session.begin(
+        moment(from_training=True, modified=None, cwd=cwd),
+        run=new_run(),
+        data={} if other else paths,
+        sources=sources,
+        cwd=cwd,
+        exclude=[home, *outputs, *paths],
+    )
+    unwritten: dict[str, str] = {}
+    attempt(unwritten, "run", lambda: _note(begun, model, sources, outputs, home, other=other), None)
+    return Begun(
+        model=model,
+        config=sources,
+        data=declared,
+        root=home,
+        start=begun,
+        warnings=tuple(f"the start is not noted on disk: {why}" for why in unwritten.values()),
+    )
+
+
+def _note(
+    begun: session.Start,
+    model: str | None,
+    sources: Sequence[object],
+    outputs: Sequence[Path],
+    root: Path,
+    *,
+    other: bool,
+) -> None:
+    """Note the run on disk now, and again when its process ends; a rank that will not save notes its machine alone."""
+    roots.open_root(root)
+    if ranks.distributed() and begun.now.started is not None:
+        machine = hardware.hardware({})
+        facts = {name: getattr(machine, name) for name in ("platform", "cpu", "memory", "gpus", "driver", "libraries")}
+        ranks.note(started.folder(root) / "ranks", begun.now.started, facts)
+    if other:
+        return
+    project = begun.now.project
+    resolved = config.resolve(sources, project=project, unknown={}, strict=False)
+    process = os.getpid()
+
+    def write(ended: float | None) -> None:
+        unknown: dict[str, str] = {}
+        seen = observation.observe(
+            begun.now,
+            exclude=[root, *outputs, *begun.data],
+            python=None,
+            unknown=unknown,
+            before=begun.code,
+        )
+        run, files = noted.note(
+            begun, seen, model=model, weights=outputs, resolved=resolved, ended=ended, unknown=unknown
+        )
+        started.write(root, run, files)
+
+    def end() -> None:
+        if os.getpid() == process:  # not in a fork that ends
+            attempt({}, "run", lambda: write(time.time()), None)
+
+    write(None)
+    atexit.register(end)

@@ -1,0 +1,244 @@
+"""What a run notes of itself when it begins, and a save by another process that reads it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+
+TRAIN = """
+import os, sys, time
+from pathlib import Path
+import model
+import ckptkit
+run = ckptkit.start(model="m", config="config.yaml", data={"train": "data/train"}, weights="out/model.bin")
+Path("out").mkdir(exist_ok=True)
+time.sleep(0.02)
+Path("out/model.bin").write_bytes(os.urandom(9))
+"""
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A committed project, which is also the working directory."""
+    made = tmp_path / "project"
+    (made / "data" / "train").mkdir(parents=True)
+    for name in ("a", "b"):
+        (made / "data" / "train" / name).write_bytes(name.encode())
+    (made / "config.yaml").write_text("lr: 0.3\nseed: 7\n")
+    (made / "model.py").write_text("SIZE = 3\n\ndef loss():\n    return 1\n")
+    (made / "train.py").write_text(TRAIN)
+    (made / ".gitignore").write_text("runs/\ndata/\nout/\n__pycache__/\n")
+    git(made, "init", "-q")
+    git(made, "add", ".")
+    git(made, "commit", "-qm", "all")
+    monkeypatch.chdir(made)
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    return made
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = ("PATH", "HOME", "CKPTKIT_CACHE", "GIT_CONFIG_NOSYSTEM")
+    return {"PYTHONPATH": str(REPOSITORY)} | {name: os.environ[name] for name in kept} | more
+
+
+def train(project: Path, more: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", f"{TRAIN}{more}"] if more else [sys.executable, "train.py", "--lr", "0.3"],
+        cwd=project,
+        env=environment(**env),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def save(project: Path, *words: str, path: str = "out/model.bin") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ckptkit", "save", path, "--model", "m", *words],
+        cwd=project,
+        env=environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def lineages(project: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_bytes()) for path in sorted(project.glob("runs/m/v*/lineage.json"))]
+
+
+def runs(project: Path) -> list[str]:
+    return sorted(path.name for path in project.glob("runs/.ckptkit/started/2*"))
+
+
+def test_a_save_by_another_process_knows_the_run_that_trained(project: Path) -> None:
+    assert train(project).returncode == 0
+    done = save(project)
+    assert done.returncode == 0, done.stderr
+    (run,) = runs(project)
+    assert f"the training was the run {run}" in done.stderr
+    (lineage,) = lineages(project)
+    code, compute, config = lineage["code"], lineage["compute"], lineage["config"]
+    assert {axis["observed"] for axis in (code, compute, config, *lineage["data"])} == {"in the run"}
+    assert (code["entry_point"], code["orig_argv"][1:]) == ("train.py", ["train.py", "--lr", "0.3"])
+    assert {each["path"] for each in code["modules"]} == {"train.py", "model.py"}
+    assert code["changed_during_run"] == []
+    assert compute["variables"]["at_start"] is not None
+    assert compute["threads"]
+    assert (config["values"], config["seed"]) == ({"lr": 0.3, "seed": 7}, 7)
+    assert config["generators"]["at_start"]["random"].startswith("sha256:")
+    (data,) = lineage["data"]
+    assert (data["name"], data["path"], data["changed_during_run"]) == ("train", "data/train", [])
+    assert lineage["run"]["id"] == run
+    assert 0 < lineage["run"]["seconds"] < 60
+    assert not [fact for fact, why in lineage["unknown"].items() if why == "saved by another process"]
+    assert (project / "runs" / "m" / "v0001" / "requirements.txt").read_text()
+
+
+def test_what_the_version_records_is_the_code_of_the_start(project: Path) -> None:
+    (project / "model.py").write_text("SIZE = 4\n\ndef loss():\n    return 1\n")
+    more = "Path('model.py').write_text('SIZE = 5')\nrun.save('out/model.bin')"
+    assert train(project, more).returncode == 0
+    (lineage,) = lineages(project)
+    code = lineage["code"]
+    assert code["changed_during_run"] == ["model.py"]
+    assert code["changed_functions"]["model.py"] == ["loss"]
+    assert code["at_start"]["tree"] == code["repository"]["tree"] != code["at_save"]["tree"]
+    patch = (project / "runs" / "m" / "v0001" / "code.patch").read_text()
+    assert "+SIZE = 4" in patch
+    assert "SIZE = 5" not in patch
+
+
+def test_a_commit_made_while_it_ran_is_not_what_ran(project: Path) -> None:
+    before = git(project, "rev-parse", "HEAD")
+    more = (
+        "import subprocess; Path('notes.md').write_text('x'); subprocess.run(['git', 'add', '.'], check=True)\n"
+        "subprocess.run(['git', '-c', 'user.name=a', '-c', 'user.email=a@b', 'commit', '-qm', 'x'], check=True)\n"
+        "run.save('out/model.bin')"
+    )
+    assert train(project, more).returncode == 0
+    code = lineages(project)[0]["code"]
+    assert code["repository"]["commit"] == code["at_start"]["commit"] == before
+    assert code["at_save"]["commit"] == git(project, "rev-parse", "HEAD") != before
+
+
+def test_a_run_that_was_killed(project: Path) -> None:
+    assert train(project, "os.kill(os.getpid(), 9)").returncode == -signal.SIGKILL
+    assert save(project).returncode == 0
+    (lineage,) = lineages(project)
+    assert lineage["code"]["entry_point"] == "-c"
+    assert lineage["code"]["changed_during_run"] == []  # nothing on disk differs from the start
+    (project / "model.py").write_text("SIZE = 5\n")
+    assert save(project).returncode == 0
+    code = lineages(project)[1]["code"]
+    assert code["changed_during_run"] is None
+    assert lineages(project)[1]["unknown"]["code.changed_during_run"].startswith("model.py changed after the run began")
+    assert "SIZE = 5" not in str(list(project.glob("runs/m/v0002/code.patch")))
+
+
+def test_data_and_configuration_that_changed_since(project: Path) -> None:
+    assert train(project).returncode == 0
+    (project / "data" / "train" / "a").write_text("changed")
+    (project / "config.yaml").write_text("lr: 9\n")
+    assert save(project).returncode == 0
+    (lineage,) = lineages(project)
+    (data,) = lineage["data"]
+    assert (data["observed"], data["changed_during_run"]) == ("at save", ["a"])
+    assert lineage["config"]["values"] == {"lr": 0.3, "seed": 7}
+    assert lineage["config"]["changed_during_run"] == ["config.yaml"]
+
+
+def test_a_configuration_that_is_given_at_the_save_is_of_the_save(project: Path) -> None:
+    assert train(project).returncode == 0
+    (project / "other.yaml").write_text("lr: 1\n")
+    assert save(project, "--config", "other.yaml").returncode == 0
+    config = lineages(project)[0]["config"]
+    assert (config["observed"], config["values"]) == ("at save", {"lr": 1})
+
+
+def test_weights_that_were_written_before_or_after_are_not_the_run_s(project: Path) -> None:
+    assert train(project).returncode == 0
+    for seconds in (-60, 60):
+        moved = time.time() + seconds
+        os.utime(project / "out" / "model.bin", (moved, moved))
+        assert "the training was the run" not in save(project).stderr
+    assert {each["code"]["observed"] for each in lineages(project)} == {"at save"}
+    done = save(project, "--run", runs(project)[0])
+    assert "the training was the run" in done.stderr
+    assert "had ended" in done.stderr
+
+
+def test_of_several_runs_the_newest_that_fits(project: Path) -> None:
+    for _ in range(2):
+        assert train(project).returncode == 0
+    first, second = sorted(runs(project), key=lambda run: _began(project, run))
+    assert second in save(project).stderr
+    assert first in save(project, "--run", first).stderr
+
+
+def _began(project: Path, run: str) -> str:
+    began: str = json.loads((project / "runs/.ckptkit/started" / run / "started.json").read_text())["began"]
+    return began
+
+
+@pytest.mark.parametrize("given", ["20261125T000000Z-00000000", "../../m", "x"])
+def test_a_run_that_is_not_there(project: Path, given: str) -> None:
+    assert train(project).returncode == 0
+    done = save(project, "--run", given)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 2
+    assert runs(project)[0] in done.stderr
+    assert lineages(project) == []
+
+
+def test_a_note_that_cannot_be_read(project: Path) -> None:
+    assert train(project).returncode == 0
+    (run,) = runs(project)
+    (project / "runs/.ckptkit/started" / run / "started.json").write_text('{"schema": "ckptkit/started/1"}')
+    done = save(project, "--run", run)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 2)
+    assert save(project).returncode == 0
+    assert lineages(project)[0]["code"]["observed"] == "at save"
+
+
+def test_a_root_that_cannot_take_the_note_stops_no_training(project: Path) -> None:
+    (project / "runs").mkdir()
+    (project / "runs" / ".ckptkit").mkdir()
+    (project / "runs" / ".ckptkit" / "started").write_text("in the way")
+    done = train(project, "run.save('out/model.bin')")
+    assert done.returncode == 0
+    assert "the start is not noted on disk" in done.stderr
+    assert lineages(project)[0]["code"]["changed_during_run"] == []
+
+
+def test_a_fork_that_ends_is_not_the_end_of_the_run(project: Path) -> None:
+    more = "child = os.fork()\nif not child: sys.exit()\nos.waitpid(child, 0)\nos.kill(os.getpid(), 9)"
+    assert train(project, more).returncode == -signal.SIGKILL
+    (run,) = runs(project)
+    assert json.loads((project / "runs/.ckptkit/started" / run / "started.json").read_text())["ended"] is None
+
+
+def test_a_job_that_its_scheduler_started_again_has_segments(project: Path) -> None:
+    job = {"SLURM_JOB_ID": "77"}
+    assert train(project, **job).returncode == 0
+    assert train(project, "run.save('out/model.bin')", SLURM_RESTART_COUNT="1", **job).returncode == 0
+    assert train(project, "run.save('out/model.bin')", SLURM_JOB_ID="78").returncode == 0
+    again, other = lineages(project)
+    (segment,) = again["run"]["segments"]
+    assert segment["job"]["id"] == "77"
+    assert segment["seconds"] > 0
+    assert segment["compute"]["cpu"]
+    assert again["run"]["restarts"] == 1
+    assert other["run"]["segments"] == []
