@@ -70,7 +70,8 @@ def put_states(
     Raises:
         CkptkitError: the state cannot be written and the save is strict.
     """
-    names = guard.take("config.optimizers", {}, training.write_state, given, stage.home)
+    none: dict[int, str] = {}
+    names = guard.take("config.optimizers", none, training.write_state, given, stage.home)
     saved = [put_made(stage, stage.home / name, guard, rename=None, progress=progress) for name in names.values()]
     return saved, tuple(replace(each, file=names.get(at)) for at, each in enumerate(optimizers))
 

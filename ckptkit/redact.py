@@ -6,15 +6,18 @@ of a token (``hf_...``). Entropy alone is no sign: digests and commit ids are ev
 changes nothing.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 _MARK = re.compile(r"<redacted:[a-z0-9-]+>")
+_keeping = ContextVar("keeping", default=False)
 
 # Public forms of tokens: kind, a text that must be there (looking for it first is far quicker), the whole form.
 _TOKENS = (
@@ -114,6 +117,16 @@ _HOSTS = frozenset(["TF_CONFIG", "NCCL_COMM_ID"])  # hold addresses though their
 _GPU_ID = re.compile(r"\b(GPU|MIG)-[0-9a-fA-F/-]{8,}")
 
 
+@contextlib.contextmanager
+def keeping_secrets(yes: bool) -> Iterator[None]:  # noqa: FBT001 - the name of the function says what it is
+    """While this lasts, secrets stay where they are, if so asked; paths, users and hosts do not."""
+    token = _keeping.set(yes)
+    try:
+        yield
+    finally:
+        _keeping.reset(token)
+
+
 def text(value: str, *, project: Path | None = None) -> str:
     """``value`` without secrets, private paths, and the names of this user and host.
 
@@ -130,6 +143,8 @@ def text(value: str, *, project: Path | None = None) -> str:
 
 def tokens(value: str) -> str:
     """``value`` without tokens of a public form, and URLs in it without credentials."""
+    if _keeping.get():
+        return value
     for kind, sign, form in _TOKENS:
         if sign in value:
             value = re.sub(form, f"<redacted:{kind}>", value)
@@ -147,7 +162,7 @@ def assignments(value: str) -> str:
 def may_assign(value: str) -> bool:
     """Whether a secret's name can stand in a text at all."""
     lower = value.lower()
-    return any(sign in lower for sign in _SIGNS)
+    return not _keeping.get() and any(sign in lower for sign in _SIGNS)
 
 
 def literal(name: str, value: str) -> str | None:
@@ -168,7 +183,8 @@ def _options(words: Sequence[str]) -> Iterator[str]:
     option: str | None = None
     for shown in words:
         mark = None if option is None or shown.startswith("--") else _mark(_kind(option), shown.strip("\"'"))
-        if option in {"-u", "--user"} and ":" in shown and any(word.rpartition("/")[2] == "curl" for word in words):
+        is_user = option in {"-u", "--user"} and ":" in shown and not _keeping.get()
+        if is_user and any(word.rpartition("/")[2] == "curl" for word in words):
             mark = "<redacted:user>"
         told = mark or _option(shown)
         if (told == shown or option == "-c") and len(parts := _SHELL_WORD.findall(shown)) > 1:
@@ -235,6 +251,8 @@ def path(value: Path, project: Path | None) -> tuple[str, bool]:
 
 def has_secret(value: str) -> bool:
     """Whether ``value`` holds something of the public form of a secret, or a URL with a password."""
+    if _keeping.get():
+        return False
     if any(sign in value and re.search(form, value) for _, sign, form in _TOKENS):
         return True
     if "://" not in value:
@@ -245,9 +263,33 @@ def has_secret(value: str) -> bool:
     )
 
 
-def count(value: str) -> int:
-    """How many ``<redacted:...>`` marks stand in a text."""
-    return len(_MARK.findall(value))
+_SECRETS = re.compile(r"<redacted:(?!host>|uuid>)[a-z0-9-]+>")
+
+
+def counted(lineage: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, int]:
+    """How many marks of secrets stand in a record, by dotted path of up to three parts, and in files, by their names.
+
+    Args:
+        lineage: the record as JSON types.
+        files: the contents of files.
+    """
+    found: dict[str, int] = {}
+    queue: list[tuple[str, Any]] = [("", lineage)]
+    while queue:
+        where, value = queue.pop()
+        if isinstance(value, Mapping):
+            deep = where.count(".") >= 2  # noqa: PLR2004 - three parts
+            for key, each in value.items():
+                queue.append((where if deep else f"{where}.{key}" if where else str(key), each))
+                queue.append((where, str(key)))
+        elif isinstance(value, list | tuple):
+            queue += [(where, each) for each in value]
+        elif isinstance(value, str) and (number := len(_SECRETS.findall(value))):
+            found[where] = found.get(where, 0) + number
+    for name, content in files.items():
+        if b"<redacted:" in content:
+            found[name] = len(_SECRETS.findall(content.decode("utf-8", "replace")))
+    return {where: number for where, number in sorted(found.items()) if number}
 
 
 def _words(name: str) -> str:
@@ -279,6 +321,8 @@ def _mark(kind: tuple[str, bool] | None, value: str) -> str | None:
     word, certain = kind
     if word == "host":
         return None if _NO_HOST.fullmatch(value) else "<redacted:host>"
+    if _keeping.get():
+        return None
     if word == "token" and _SPECIAL_TOKEN.fullmatch(value):  # <pad>, [CLS]
         return None
     if word == "pwd" and value.startswith(("/", "~", ".")):  # the working directory

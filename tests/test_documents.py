@@ -279,3 +279,66 @@ def test_finite(value: object, expected: object) -> None:
 def test_tags_that_lie_are_refused_in_words(text: str) -> None:
     with pytest.raises(FormatError):
         documents.load_yaml(f"a: {text}".encode())
+
+
+# -- what YAML 1.1 and 1.2 read differently
+
+
+def read(text: str) -> list[tuple[str, str, str]]:
+    return [(each.word, each.one, each.other) for each in documents.ambiguous(text.encode())]
+
+
+AMBIGUOUS = {
+    "1e-3": ("text", "the number 0.001"),
+    "1E5": ("text", "the number 100000.0"),
+    "1e-7": ("text", "the number 1.0e-07"),
+    ".5e3": ("text", "the number 500.0"),
+    "-.5": ("text", "the number -0.5"),
+    "12e03": ("text", "the number 12000.0"),
+    "1e999": ("text", "the number .inf"),
+    "0o10": ("text", "the number 8"),
+    "089": ("text", "the number 89"),
+    "010": ("the number 8", "the number 10"),
+    "no": ("false", "text"),
+    "NO": ("false", "text"),
+    "yes": ("true", "text"),
+    "On": ("true", "text"),
+    "off": ("false", "text"),
+    "1:30": ("the number 90", "text"),
+    "1:30.5": ("the number 90.5", "text"),
+    "1_000": ("the number 1000", "text"),
+    "1_0.5": ("the number 10.5", "text"),
+    "0b11": ("the number 3", "text"),
+    "-0x1F": ("the number -31", "text"),
+    "2001-01-01": ("the date 2001-01-01", "text"),
+    "2001-01-01 10:00:00": ("the date 2001-01-01T10:00:00", "text"),
+    "2001-02-31": ("no value", "text"),
+    "=": ("a sign of its own", "text"),
+}
+
+
+@pytest.mark.parametrize("word", AMBIGUOUS)
+def test_words_that_versions_of_yaml_read_differently(word: str) -> None:
+    one, other = AMBIGUOUS[word]
+    assert read(f"a: {word}") == read(f"[{word}]") == read(f"{word}: 1") == [(word, one, other)]
+    assert read(f"a: '{word}'\nb: [\"{word}\"]\nc: |\n  {word}\nd: ! {word}\ne: !!str {word}\n") == []
+    if one not in {"no value", "a sign of its own"}:
+        value = yaml.safe_load(word)
+        said = one.removeprefix("the number ").removeprefix("the date ")
+        assert value == word if one == "text" else str(value).replace(" ", "T").lower() == said.replace("T", "T").lower()
+
+
+@pytest.mark.parametrize("word", LOOK_ALIKES)
+def test_only_what_differs_is_told(word: str) -> None:
+    """Held against PyYAML itself; YAML 1.2 by the look of the word."""
+    try:
+        alike = read(word) == []
+        value = yaml.safe_load(word)
+    except yaml.YAMLError:
+        return
+    if isinstance(value, str) and value == word:
+        assert alike != bool(CORE_NUMBER.fullmatch(word))
+    elif alike:
+        assert value is None or word.lower().strip(" ") in {"true", "false"} or documents.load_json(
+            documents.dump_json(documents.finite(value))
+        ) == documents.finite(value)

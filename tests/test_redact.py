@@ -61,7 +61,7 @@ def test_a_token_is_found_wherever_it_stands(token: str) -> None:
     assert redact.values({"notes": [f"see {token}"]}) == {"notes": [f"see {mark}"]}
     assert redact.argv(["run", f"--x={token}"]) == ("run", f"--x={mark}")
     assert redact.text(redact.text(token)) == mark
-    assert redact.count(redact.text(token)) == 1
+    assert redact.text(token).count("<redacted:") == 1
 
 
 def test_wandb_keys_are_known_by_what_stands_before_them() -> None:
@@ -139,7 +139,7 @@ def test_a_named_secret_is_taken_out(name: str) -> None:
     assert "hunter2" not in kept
     for arguments in ([f"--{name}", "hunter2"], [f"--{name}=hunter2"], [f"{name}=hunter2"], [f"+a.{name}=hunter2"]):
         assert "hunter2" not in " ".join(redact.argv(["train.py", *arguments]))
-        assert redact.count(" ".join(redact.argv(["train.py", *arguments]))) == 1
+        assert " ".join(redact.argv(["train.py", *arguments])).count("<redacted:") == 1
 
 
 SURVIVORS = """

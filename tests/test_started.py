@@ -198,7 +198,7 @@ def test_a_run_that_is_not_there(project: Path, given: str) -> None:
     assert train(project).returncode == 0
     done = save(project, "--run", given)
     assert done.returncode == 2
-    assert done.stderr.count("\n") == 2
+    assert done.stderr.count("\n") == 1
     assert runs(project)[0] in done.stderr
     assert lineages(project) == []
 
@@ -208,7 +208,7 @@ def test_a_note_that_cannot_be_read(project: Path) -> None:
     (run,) = runs(project)
     (project / "runs/.ckptkit/started" / run / "started.json").write_text('{"schema": "ckptkit/started/1"}')
     done = save(project, "--run", run)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 2)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert save(project).returncode == 0
     assert lineages(project)[0]["code"]["observed"] == "at save"
 

@@ -60,12 +60,13 @@ def code(
     if before is not None and before.worktree.repository is not None:
         ran, said = before.worktree, dict(before.unknown)
     unknown |= said
+    none_found: dict[str, bytes] = {}
     empty = Environment(source="unknown", python=None, requirements=None, packages=(), editable=(), lockfiles=())
     environment, files = attempt(
         unknown,
         "code.environment.packages",
         lambda: packages.environment(python=python, in_process=own, project=now.project, unknown=unknown),
-        (empty, {}),
+        (empty, none_found),
     )
     if ran.patch:
         files[checkpoint.PATCH] = ran.patch

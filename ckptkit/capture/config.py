@@ -26,17 +26,21 @@ SEEDS = (
 )
 """Keys that a seed is looked for under, in this order among those at one depth."""
 
+AMBIGUITIES = 5
+"""Most words of one file that are warned of by themselves."""
+
 DEPTH = 100
 """Most levels of nesting that a file may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """A configuration: its values as JSON types, the bytes of config.yaml, the seed."""
+    """A configuration: its values as JSON types, the bytes of config.yaml, the seed, and what people should mend."""
 
     values: dict[str, Any] | None
     text: bytes | None
     seed: Any
+    warnings: tuple[str, ...] = ()
 
 
 def resolve(sources: Sequence[object], *, project: Path, unknown: dict[str, str], strict: bool = True) -> Resolved:
@@ -44,7 +48,7 @@ def resolve(sources: Sequence[object], *, project: Path, unknown: dict[str, str]
 
     Args:
         sources: paths to YAML or JSON files, and objects: mappings, dataclasses, namespaces, and those of OmegaConf,
-            pydantic, attrs, ml_collections and transformers.
+            pydantic, attrs, ml_collections, absl and transformers. With OmegaConf's comes how Hydra composed them.
         project: the folder that paths are recorded relative to.
         unknown: takes the reason for each fact that could not be had.
         strict: refuse a file that cannot be used; else what it held is left out, and ``unknown`` says so.
@@ -65,10 +69,23 @@ def resolve(sources: Sequence[object], *, project: Path, unknown: dict[str, str]
     merged = found[0]
     for values in found[1:]:
         merged = _merge(merged, values)
+    if any(objects.is_omegaconf(source) for source in sources):
+        merged = objects.composed() | merged
     shown = redact.values(merged, project=project)
     text = read[0][1] if len(read) == 1 and shown == merged and _is_harmless(read[0][1], project) else None
     written = text or documents.dump_yaml(shown).encode("utf-8", "backslashreplace")
-    return Resolved(values=documents.finite(shown), text=written, seed=_seed(shown))
+    files: list[tuple[Any, bytes]]
+    files = [(source, data) for source, (_, data) in zip(sources, read, strict=True) if data is not None]
+    warnings = tuple(words for source, data in files for words in _warnings(disk.expand(source), data, project))
+    return Resolved(values=documents.finite(shown), text=written, seed=_seed(shown), warnings=warnings)
+
+
+def _warnings(file: Path, data: bytes, project: Path) -> list[str]:
+    """What the two versions of YAML read differently in a file."""
+    name, found = redact.path(file, project)[0], documents.ambiguous(data)
+    words = [f"{name}:{each.line}:{each.column}: {each}" for each in found[:AMBIGUITIES]]
+    more = len(found) - AMBIGUITIES
+    return [*words, f"{name}: {more} more words like these"] if more > 0 else words
 
 
 def load(path: str | os.PathLike[str], what: str = "configuration") -> tuple[dict[str, Any], bytes]:
@@ -122,7 +139,8 @@ def _values(source: Any, faults: list[str], *, strict: bool) -> tuple[dict[str, 
     if plain.cut:
         faults.append(f"it holds more than {objects.VALUES:,} values: the rest was left out")
     if value is None:
-        faults.append(f"an object of type {type(source).__name__} holds no names and values")
+        instead = ": give what its parse_args() returned" if objects.is_parser(source) else ""
+        faults.append(f"an object of type {type(source).__name__} holds no names and values{instead}")
     return value, None
 
 

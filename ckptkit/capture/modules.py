@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
@@ -38,26 +38,11 @@ def modules(project: Path, unknown: dict[str, str]) -> tuple[Module, ...]:
             unknown["code.modules"] = f"{path} {error.message}"
             out.append(Module(path=path, sha256=None, syntax=None))
     left = SYNTAX_LIMIT
-    with uncollected():
-        for path, source in sorted(found.items(), key=lambda pair: (len(pair[1]), pair[0])):
-            left -= len(source)
-            syntax = _syntax_sha256(source) if left >= 0 else None
-            out.append(Module(path=path, sha256=sha256(source).hexdigest(), syntax=syntax))
+    for path, source in sorted(found.items(), key=lambda pair: (len(pair[1]), pair[0])):
+        left -= len(source)
+        syntax = _syntax_sha256(source) if left >= 0 else None
+        out.append(Module(path=path, sha256=sha256(source).hexdigest(), syntax=syntax))
     return tuple(sorted(out, key=lambda module: module.path))
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Without garbage collection: syntax sets it off, and one pass over torch's objects costs as much as a save."""
-    import gc
-
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 FOREIGN_LIMIT = 64 << 20

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ckptkit import __version__, checkpoint, manifest, redact, started
@@ -15,7 +15,6 @@ from ckptkit.capture.session import Start
 from ckptkit.data import watch
 from ckptkit.errors import FormatError
 from ckptkit.record import IN_THE_RUN, STARTED, Config, Generators, Segment, Started, StartedData, Tool
-from ckptkit.words import timestamp
 
 
 def note(
@@ -54,9 +53,9 @@ def note(
         id=start.id,
         model=model,
         weights=tuple(redact.path(path, project)[0] for path in weights),
-        began=timestamp(start.code.at),
-        started=None if start.now.started is None else timestamp(start.now.started),
-        ended=None if ended is None else timestamp(ended),
+        began=_time(start.code.at),
+        started=None if start.now.started is None else _time(start.now.started),
+        ended=None if ended is None else _time(ended),
         code=seen.code,
         compute=seen.compute,
         tree=start.code.worktree.files,
@@ -118,7 +117,7 @@ def misfit(run: Started, written: float | None) -> str:
 
 
 def _epoch(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+    return datetime.fromisoformat(text)._time()
 
 
 def recall(run: Started, files: Mapping[str, bytes], *, project: Path, cwd: Path) -> Start:
@@ -218,7 +217,7 @@ def restarted(root: Path, start: Start | None) -> tuple[Segment, ...]:
     job = None if start is None else start.noted.job if start.noted is not None else ranks.job()
     if start is None or not job:
         return ()
-    began = timestamp(start.code.at)
+    began = _time(start.code.at)
     runs = [each for each in started.every(root) if each.began < began and _same(each.job, job)]
     return tuple(
         Segment(

@@ -41,7 +41,7 @@ class Plain:
         plain = self.value(value)
         if isinstance(plain, dict):
             return plain
-        return self._mapping(_attributes(value)) or None
+        return None if is_parser(value) else self._mapping(_attributes(value)) or None
 
     def value(self, value: object) -> Any:  # noqa: ANN401 - YAML has no narrower type
         """The plain value that stands for ``value``; for what YAML cannot hold its repr."""
@@ -89,6 +89,31 @@ class Plain:
         return out
 
 
+def is_parser(value: object) -> bool:
+    """Whether it is a parser of command lines, which holds no values."""
+    argparse = sys.modules.get("argparse")
+    return argparse is not None and isinstance(value, argparse.ArgumentParser)
+
+
+def is_omegaconf(value: object) -> bool:
+    """Whether it is a configuration of OmegaConf, which Hydra's are."""
+    omega = sys.modules.get("omegaconf")
+    return omega is not None and bool(omega.OmegaConf.is_config(value))
+
+
+def composed() -> dict[str, Any]:
+    """How Hydra, where it runs, composed its configuration: name, choices of the groups, overrides; as ``hydra``."""
+    module = sys.modules.get("hydra.core.hydra_config")
+    if module is None or not module.HydraConfig.initialized():
+        return {}
+    with contextlib.suppress(Exception):  # another version of Hydra
+        hydra = module.HydraConfig.get()
+        choices = {name: each for name, each in hydra.runtime.choices.items() if not name.startswith("hydra/")}
+        job = {"config_name": hydra.job.config_name, "choices": choices, "overrides": list(hydra.overrides.task)}
+        return {"hydra": Plain().value(job)}
+    return {}
+
+
 def _opened(value: Any) -> Any:  # noqa: ANN401 - anything at all
     """A scalar, or a mapping, list, tuple or set of what ``value`` holds; its repr where it is none of them."""
     if value is None or isinstance(value, bool):
@@ -129,13 +154,17 @@ def _array(value: Any) -> Any:  # noqa: ANN401 - an array, a tensor, a data fram
 def _fields(value: Any) -> Any:  # noqa: ANN401 - anything at all
     """What an object of a configuration library holds; else the object."""
     kind = type(value)
-    omega, argparse = sys.modules.get("omegaconf"), sys.modules.get("argparse")
-    if omega is not None and omega.OmegaConf.is_config(value):
-        return _from_omegaconf(omega.OmegaConf, value)
+    argparse = sys.modules.get("argparse")
+    if is_omegaconf(value):
+        return _from_omegaconf(sys.modules["omegaconf"].OmegaConf, value)
     if isinstance(value, types.SimpleNamespace) or (argparse is not None and isinstance(value, argparse.Namespace)):
         return vars(value)
     if hasattr(kind, "model_dump"):  # pydantic
         return value.model_dump()
+    if hasattr(kind, "flag_values_dict"):  # absl, whose own flags are no one's settings
+        by_module = value.flags_by_module_dict().items()
+        settings = {flag.name for module, flags in by_module if not module.startswith("absl.") for flag in flags}
+        return {name: each for name, each in value.flag_values_dict().items() if name in settings}
     names = _field_names(value)
     if names is not None:
         return {name: getattr(value, name) for name in names if hasattr(value, name)}
@@ -145,8 +174,10 @@ def _fields(value: Any) -> Any:  # noqa: ANN401 - anything at all
 
 
 def _field_names(value: Any) -> list[str] | None:  # noqa: ANN401 - anything at all
-    """The fields of a dataclass, an attrs object or a named tuple."""
+    """The fields of a dataclass, an attrs object, a named tuple or an object of pydantic 1."""
     kind = type(value)
+    if isinstance(getattr(kind, "__fields__", None), dict):
+        return list(vars(value))
     if is_dataclass(kind):
         return [field.name for field in fields(kind)]
     if hasattr(kind, "__attrs_attrs__"):

@@ -1,11 +1,11 @@
 """All probes in their order: what is seen of code, compute and run at one moment, honest about who looked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ckptkit.capture import attempt, generators, links, ranks
+from ckptkit.capture import attempt, generators, links, ranks, undisturbed
 from ckptkit.capture.code import Before, code
 from ckptkit.capture.compute import compute
 from ckptkit.capture.moment import Moment
@@ -73,14 +73,27 @@ def observe(
         unknown.update(dict.fromkeys(_ITS_OWN, ANOTHER_PROCESS))
     elif now.started is None:
         unknown.update({"run.started": NO_START, "run.seconds": NO_START})
-    seen, files = code(now, exclude=exclude, python=python, unknown=unknown, before=before)
+    with undisturbed():
+        seen, files = code(now, exclude=exclude, python=python, unknown=unknown, before=before)
+        found = Observation(
+            code=seen,
+            compute=compute(now, notes=notes, unknown=unknown),
+            files=files,
+            generators=None,
+            job=None,
+            links=(),
+            restarts=None,
+        )
+        return _of_the_run(found, now, unknown) if own else found
+
+
+def _of_the_run(found: Observation, now: Moment, unknown: dict[str, str]) -> Observation:
+    """With what the process that trains knows of its run."""
     none: tuple[Link, ...] = ()
-    return Observation(
-        code=seen,
-        compute=compute(now, notes=notes, unknown=unknown),
-        files=files,
-        generators=attempt(unknown, "config.generators", lambda: generators.generators(unknown), None) if own else None,
-        job=attempt(unknown, "run.job", ranks.job, None) if own else None,
-        links=attempt(unknown, "run.links", lambda: links.links(unknown, project=now.project), none) if own else none,
-        restarts=attempt(unknown, "run.restarts", ranks.restarts, None) if own else None,
+    return replace(
+        found,
+        generators=attempt(unknown, "config.generators", lambda: generators.generators(unknown), None),
+        job=attempt(unknown, "run.job", ranks.job, None),
+        links=attempt(unknown, "run.links", lambda: links.links(unknown, project=now.project), none),
+        restarts=attempt(unknown, "run.restarts", ranks.restarts, None),
     )

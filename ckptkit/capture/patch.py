@@ -70,6 +70,17 @@ def without_secrets(patch: bytes, git: Git) -> tuple[bytes, dict[str, str]]:
     return "".join(kept).encode("utf-8", "surrogateescape"), reasons
 
 
+def source(data: bytes, path: str) -> bytes:
+    """A file of source code without its secrets, as added lines of a patch are.
+
+    Args:
+        data: its content.
+        path: its name, which tells what a literal looks like in it.
+    """
+    lines = redact.tokens(data.decode("utf-8", "surrogateescape")).split("\n")
+    return "\n".join(_unassigned(line, path) for line in lines).encode("utf-8", "surrogateescape")
+
+
 def _secret_objects(sections: list[str], git: Git) -> Iterator[str]:
     """The ids of the objects in binary sections that hold a secret; they are compressed there, and read from git."""
     ids = {

@@ -2,14 +2,14 @@
 
 import codecs
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 from ckptkit import redact
 from ckptkit.capture import attempt
 from ckptkit.capture.modules import installed, project_files
-from ckptkit.capture.patch import CONFIDENTIAL
+from ckptkit.capture.patch import CONFIDENTIAL, source
 from ckptkit.disk import read_regular
 from ckptkit.errors import FormatError
 from ckptkit.record import Source
@@ -38,8 +38,11 @@ def kept(
     Returns:
         The sources, and by their path in the version their bytes, secrets left out.
     """
-    none: dict[str, str] = {}
-    found = attempt(unknown, _FIELD, lambda: _candidates(project, arguments, held), none)
+    none: tuple[tuple[Source, ...], dict[str, bytes]] = (), {}
+    return attempt(unknown, _FIELD, lambda: _kept(_candidates(project, arguments, held), unknown), none)
+
+
+def _kept(found: Mapping[str, str], unknown: dict[str, str]) -> tuple[tuple[Source, ...], dict[str, bytes]]:
     reasons: list[str] = []
     read: dict[str, bytes] = {}
     for path, file in found.items():
@@ -60,7 +63,7 @@ def kept(
             continue
         name = path.encode(errors="replace").decode()  # of undecodable bytes there may be some in a name
         out.append(Source(path=name, file=f"code/{name}", sha256=sha256(data).hexdigest()))
-        files[f"code/{name}"] = redact.source(data)
+        files[f"code/{name}"] = source(data, path)
     if reasons:
         unknown[_FIELD] = "; ".join(sorted(reasons))
     return tuple(sorted(out, key=lambda source: source.path)), files

@@ -84,7 +84,7 @@ def _save(options: argparse.Namespace) -> tuple[int, str]:
         links=options.link,
         bundle=options.bundle,
         keep_secrets=options.keep_secrets,
-        run=options.run,
+        run=options.of_run,
     )
     with Bar() as bar:
         saved = save(request, progress=bar, expect=bar.expect if bar.is_shown else None)
@@ -238,6 +238,7 @@ def _add_save(parser: argparse.ArgumentParser) -> None:
     add("--move", action="store_true", help="remove the sources once the version is published")
     add(
         "--run",
+        dest="of_run",
         metavar="ID",
         help="the run that ckptkit.start began; without it the newest that named these weights or this model",
     )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ckptkit import documents
 from ckptkit.checkpoint import CONFIG, LINEAGE, Checkpoint, Unreadable
 from ckptkit.record import Lineage
 from ckptkit.rules.base import Fault, intact, rule, some, unknown
@@ -94,6 +95,7 @@ _NUMBER_1_1 = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?|[-+]?
     of=Lineage,
     severity="warning",
     fix="write it with a dot and a sign, such as 1.0e-3, or as 0.001",
+    unless=("CK506",),
 )
 def number_as_text(lineage: Lineage) -> Iterator[Fault]:
     """PyYAML reads 1e-3 as text, because YAML 1.1 wants a dot and a sign; YAML 1.2 readers take it for 0.001.
@@ -136,4 +138,29 @@ def changed(lineage: Lineage) -> Iterator[Fault]:
         yield Fault(f"changed during the run: {some(list(lineage.config.changed_during_run))}")
 
 
-RULES = (no_config, no_seed, values_differ, number_as_text, changed)
+_SHOWN = 5  # words of one file
+
+
+@rule(
+    "CK506",
+    "two versions of YAML read the configuration differently",
+    of=Checkpoint,
+    severity="warning",
+    fix="write such words as every reader of YAML takes them, numbers as 0.001 and texts in quotes, and save again",
+)
+def ambiguous(found: Checkpoint) -> Iterator[Fault]:
+    """YAML 1.1, which PyYAML reads, takes 1e-3 for text, no for false, 010 for 8 and 1:30 for 90; YAML 1.2 does not.
+
+    Whoever reads config.yaml with another library gets other hyperparameters than those that are recorded.
+    """
+    text = found.texts.get(CONFIG)
+    if isinstance(text, Unreadable | None) or not intact(found, CONFIG):
+        return
+    words = documents.ambiguous(text.encode())
+    for each in words[:_SHOWN]:
+        yield Fault(str(each), CONFIG, line=each.line, column=each.column)
+    if len(words) > _SHOWN:
+        yield Fault(f"{len(words) - _SHOWN} more words like these", CONFIG)
+
+
+RULES = (no_config, no_seed, values_differ, number_as_text, changed, ambiguous)

@@ -198,6 +198,8 @@ def _of_a_run(request: Request, guard: Guard, root: Path, cwd: Path, written: fl
     if run is None:
         return request
     start = noted.recall(run, started.contents(root, run.id), project=project, cwd=cwd)
+    if request.config:
+        start = replace(start, config=None, files={})
     there = {name: path for path, name in start.names.items() if path.exists()}
     guard.notes.append(f"the training was the run {run.id}, which noted itself when it began")
     guard.warnings += filter(None, [noted.misfit(run, written)])

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,7 +101,8 @@ def _note(
         return
     project = begun.now.project
     resolved = config.resolve(sources, project=project, unknown={}, strict=False)
-    process = os.getpid()
+    process, main = os.getpid(), sys.modules["__main__"]
+    script = getattr(main, "__file__", None)
 
     def write(ended: float | None) -> None:
         unknown: dict[str, str] = {}
@@ -118,6 +120,8 @@ def _note(
 
     def end() -> None:
         if os.getpid() == process:  # not in a fork that ends
+            if script is not None:
+                main.__file__ = script  # which Python takes away once the script has run
             attempt({}, "run", lambda: write(time.time()), None)
 
     write(None)

@@ -73,7 +73,9 @@ print(time.perf_counter() - before)
     "ckptkit": """
 import time; before = time.perf_counter()
 import ckptkit
-run = ckptkit.start(model="m", config={"lr": 0.3}); open("w.bin", "wb").write(b"w"); run.save("w.bin", metrics={"loss": 1.0})
+run = ckptkit.start(model="m", config={"lr": 0.3})
+open("w.bin", "wb").write(b"w")
+run.save("w.bin", metrics={"loss": 1.0})
 print(time.perf_counter() - before)
 """,
 }

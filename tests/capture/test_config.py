@@ -140,6 +140,31 @@ def test_no_file_that_is_not_regular(tmp_path: Path) -> None:
             resolve(tmp_path / name)
 
 
+AMBIGUOUS = "lr: 1e-3\nnesterov: no\nname: 'no'\nwarmup: 010\n"
+
+
+def test_what_two_versions_of_yaml_read_differently_is_warned_of(tmp_path: Path) -> None:
+    found, unknown = resolve(file(tmp_path / "c.yaml", AMBIGUOUS), {"lr": 0.1}, project=tmp_path)
+    assert found.warnings == (
+        'c.yaml:1:5: 1e-3 is text in YAML 1.1 and the number 0.001 in YAML 1.2; write 0.001 or "1e-3"',
+        'c.yaml:2:11: no is false in YAML 1.1 and text in YAML 1.2; write false or "no"',
+        "c.yaml:4:9: 010 is the number 8 in YAML 1.1 and the number 10 in YAML 1.2; write 8 or 10",
+    )
+    assert unknown == {}
+    assert found.text is not None
+    assert documents.ambiguous(found.text) == []
+
+
+def test_many_ambiguous_words_are_counted(tmp_path: Path) -> None:
+    found, _ = resolve(file(tmp_path / "c.yaml", "".join(f"k{at}: {at}e3\n" for at in range(9))), project=tmp_path)
+    assert len(found.warnings) == 6
+    assert found.warnings[-1] == "c.yaml: 4 more words like these"
+
+
+def test_json_and_objects_are_read_alike_by_all(tmp_path: Path) -> None:
+    assert resolve(file(tmp_path / "c.json", '{"lr": 1e-3}'), {"name": "no", "n": "1e3"})[0].warnings == ()
+
+
 # -- objects
 
 
@@ -371,6 +396,12 @@ def test_objects_without_names_never_raise(given_: object) -> None:
     assert found == config.Resolved(values=None, text=None, seed=None)
     assert "holds no names and values" in unknown["config.values"]
     assert resolve({"lr": 1}, given_)[0].values == {"lr": 1}
+
+
+def test_a_parser_is_told_from_what_it_parsed() -> None:
+    found, unknown = resolve(argparse.ArgumentParser())
+    assert found.values is None
+    assert unknown["config.values"].endswith("holds no names and values: give what its parse_args() returned")
 
 
 def test_no_configuration() -> None:
