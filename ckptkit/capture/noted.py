@@ -117,7 +117,12 @@ def misfit(run: Started, written: float | None) -> str:
 
 
 def _epoch(text: str) -> float:
-    return datetime.fromisoformat(text)._time()
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _time(seconds: float) -> str:
+    """To the microsecond: files are held against it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def recall(run: Started, files: Mapping[str, bytes], *, project: Path, cwd: Path) -> Start:
