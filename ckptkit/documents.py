@@ -237,7 +237,7 @@ def ambiguous(text: bytes) -> list[Ambiguity]:
     out = []
     try:
         for event in yaml.parse(text.decode("utf-8-sig"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            if isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
+            if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and not event.style:
                 word, mark = event.value, cast("yaml.Mark", event.start_mark)
                 node = yaml.ScalarNode(resolver.resolve(yaml.ScalarNode, word, (True, False)), word)
                 one = _said(resolver.yaml_constructors.get(node.tag), resolver, node)

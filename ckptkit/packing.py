@@ -72,6 +72,10 @@ def put_states(
     """
     none: dict[int, str] = {}
     names = guard.take("config.optimizers", none, training.write_state, given, stage.home)
+    for at, name in list(names.items()):
+        if (stage.folder / name).exists():  # such as that of a checkpoint of transformers' Trainer
+            guard.note(f"config.optimizers[{at}].file", f"the weights bring a file {name} of their own")
+            del names[at]
     saved = [put_made(stage, stage.home / name, guard, rename=None, progress=progress) for name in names.values()]
     return saved, tuple(replace(each, file=names.get(at)) for at, each in enumerate(optimizers))
 

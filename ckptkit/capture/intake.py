@@ -232,6 +232,7 @@ def _keep(request: Request, cwd: Path) -> Policy | None:
 def _config(request: Request, guard: Guard, project: Path) -> config.Resolved:
     where, before = "config.values", len(guard.warnings)
     if request.start is not None and request.start.config is not None:  # files, as they were read when the run began
+        guard.warnings += request.start.config.warnings
         return request.start.config
     given = guard.take(where, (), sources, request.config)
     nothing = config.Resolved(values=None, text=None, seed=None)
@@ -240,6 +241,7 @@ def _config(request: Request, guard: Guard, project: Path) -> config.Resolved:
     )
     if given and where in guard.unknown and len(guard.warnings) == before:
         guard.warnings.append(f"{where}: {guard.unknown[where]}")
+    guard.warnings += found.warnings
     return found
 
 

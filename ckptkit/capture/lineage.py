@@ -191,7 +191,7 @@ def _main(sets: Iterable[tuple[str, int]]) -> tuple[str, int] | None:
 
 def _explain(parts: Parts, precision: Precision, unknown: dict[str, str]) -> None:
     """Say why the configuration does not tell what it could; that it asks for no precision is known, not unknown."""
-    if parts.given.config.seed is None:
+    if parts.given.config.seed is None and "seed" not in parts.given.not_applicable:
         unknown["config.seed"] = unknown.get("config.values", "the configuration names none")
     if precision.requested is None and "config.values" in unknown:
         unknown["compute.precision.requested"] = unknown["config.values"]

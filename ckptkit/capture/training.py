@@ -39,7 +39,7 @@ def components(kind: str, given: object, unknown: dict[str, str]) -> tuple[Compo
         given: one object, or lists and dicts of them, nested as trainers return them.
         unknown: takes the reason for each fact that could not be had.
     """
-    items = _items(given)
+    items = attempt(unknown, f"config.{kind}", lambda: _items(given), list[tuple[str | None, Any]]())
     if len(items) > _MOST:
         unknown[f"config.{kind}"] = f"more than {_MOST} were given: the rest was left out"
     return tuple(_component(kind, *item, f"config.{kind}[{at}]", unknown) for at, item in enumerate(items[:_MOST]))
@@ -92,8 +92,8 @@ def _unwrapped(kind: str, item: Any) -> tuple[Any, list[dict[str, Any]]]:  # noq
 def _object(item: object) -> dict[str, Any]:
     """The type of an object, and its public attributes that are numbers, texts, or None."""
     held = item if isinstance(item, dict) else getattr(item, "__dict__", {})
-    public = {name: value for name, value in held.items() if not name.startswith("_") and _is_scalar(value)}
-    return {**public, "type": _type(item)}
+    public = [name for name in held if isinstance(name, str) and not name.startswith("_") and name != "type"]
+    return {"type": _type(item), **{name: held[name] for name in public if _is_scalar(held[name])}}
 
 
 def _is_optax(value: object) -> bool:

@@ -137,6 +137,9 @@ def _config(config: Config) -> Iterator[str]:
     else:
         why = config.not_applicable.get("seed")
         yield f"no seed: {why}" if why else "no seed found"
+        seen = config.generators.at_save if config.generators else None
+        if seen and "torch.initial_seed" in seen:
+            yield f"torch was seeded with {_value(seen['torch.initial_seed'])}"
     if config.values is None:
         yield "no hyperparameters given"
     leaves = [(key, value) for key, value in summary.flatten(config.values or {}) if key.rpartition(".")[2] != "seed"]

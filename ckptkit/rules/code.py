@@ -79,14 +79,14 @@ def _omitted(lineage: Lineage) -> tuple[Omitted, ...]:
     return lineage.code.repository.omitted if lineage.code.repository else ()
 
 
-@rule("CK404", "the commit is on no remote", of=Lineage, severity="warning", fix="push the branch")
+@rule("CK404", "the commit is on no remote", of=Lineage, severity="warning", fix="push the branch, or save with --bundle")
 def commit_unpushed(lineage: Lineage) -> Iterator[Fault]:
     """The commit existed only in the repository where it was made, and is lost with it.
 
-    Once it is pushed, the record is as good as it would have been.
+    Once it is pushed, the record is as good as it would have been. A bundle in the version (--bundle) holds it too.
     """
     repository = lineage.code.repository
-    if repository is None or repository.commit is None:
+    if repository is None or repository.commit is None or repository.bundle:
         return
     if repository.unpushed:
         yield Fault(f"{repository.unpushed} commit{'s were' if repository.unpushed > 1 else ' was'} on no remote")

@@ -42,7 +42,7 @@ TOOLS = {
     "mlflow": (
         "import mlflow; mlflow.set_tracking_uri('sqlite:///mlruns.db'); mlflow.start_run()\n"
         "mlflow.log_params({'lr': 0.3141})",
-        "mlflow.log_metric('loss', 0.577); mlflow.pytorch.log_model(weights, name='m'); mlflow.end_run()",
+        "mlflow.log_metric('loss', 0.577); mlflow.pytorch.log_state_dict(weights.state_dict(), 'm'); mlflow.end_run()",
     ),
 }
 
@@ -71,7 +71,6 @@ FACTS = {  # any of these bytes
     "C library": ["glibc"],
     "BLAS kernel in use": ["openblas 0.", "Haswell", "SkylakeX", "Zen"],
     "password in the remote's URL": ["hunter2"],
-    "name of the host": ["HOST"],
 }
 
 
@@ -95,7 +94,7 @@ def main() -> None:
                 print(f"{tool}: {done.stderr.strip().splitlines()[-1]}")
                 continue
             wrote = written(folder, Path(name))
-            real = {"COMMIT": commit, "HOST": os.uname().nodename}
+            real = {"COMMIT": commit}
             found[tool] = {
                 fact: any(real.get(needle, needle).encode() in wrote for needle in needles)
                 for fact, needles in FACTS.items()

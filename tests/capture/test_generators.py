@@ -4,7 +4,9 @@ import hashlib
 import json
 import random
 import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scripts import python
@@ -19,10 +21,10 @@ print(json.dumps(generators({})))
 SEEDED = "import random; random.seed(SEED); import numpy; numpy.random.seed(SEED)\n" + ASK
 
 
-def asked(script: str, cwd: Path) -> dict[str, str]:
+def asked(script: str, cwd: Path) -> dict[str, Any]:
     file = cwd / "train.py"
     file.write_text(script)
-    found: dict[str, str] = json.loads(python(file, cwd=cwd, OMP_NUM_THREADS="1"))
+    found: dict[str, Any] = json.loads(python(file, cwd=cwd, OMP_NUM_THREADS="1"))
     return found
 
 
@@ -44,14 +46,14 @@ def test_what_is_not_loaded_is_not_there(tmp_path: Path) -> None:
 def test_none_is_advanced() -> None:
     numpy = pytest.importorskip("numpy.random", reason="numpy is not installed")
     random.seed(1)
-    numpy.seed(1)  # noqa: NPY002 - the generator that is looked at
-    drawn = random.random(), numpy.random()  # noqa: NPY002
+    numpy.seed(1)
+    drawn = random.getrandbits(32), numpy.random()
     random.seed(1)
-    numpy.seed(1)  # noqa: NPY002
+    numpy.seed(1)
     unknown: dict[str, str] = {}
     assert generators(unknown) == generators(unknown)
     assert unknown == {}
-    assert (random.random(), numpy.random()) == drawn  # noqa: NPY002
+    assert (random.getrandbits(32), numpy.random()) == drawn
 
 
 def test_another_bit_generator_of_numpy() -> None:
@@ -88,4 +90,18 @@ def test_torch(tmp_path: Path) -> None:
         assert torch.rand(1).item() == drawn
     assert found["torch.initial_seed"] == here["torch.initial_seed"] == 7
     assert found["torch"] == here["torch"] != after["torch"]
-    assert "torch.cuda" not in found or torch.cuda.is_initialized()
+    assert "torch.cuda" not in found
+
+
+@pytest.mark.torch
+def test_gpus_are_asked_only_where_cuda_is_awake(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    devices = [torch.Generator(), torch.Generator()]
+    for seed, device in enumerate(devices):
+        device.manual_seed(seed)
+    for awake in (True, False):
+        cuda = types.SimpleNamespace(is_initialized=lambda awake=awake: awake, default_generators=tuple(devices))
+        monkeypatch.setitem(sys.modules, "torch.cuda", cuda)
+        found = generators({}).get("torch.cuda")
+        assert (found is None) != awake
+        assert found is None or len({*found}) == 2

@@ -74,7 +74,8 @@ def scaled(by: Callable[[int], float], model: object) -> Callable[[int], float]:
 
 def test_nothing_given() -> None:
     for kind in ("optimizers", "schedulers", "dataloaders"):
-        for given in (None, [], {}, ()):
+        nothing: tuple[object, ...] = (None, [], {}, ())
+        for given in nothing:
             assert read(kind, given) == ((), {})
 
 
@@ -118,7 +119,7 @@ def test_lists_and_names_as_trainers_nest_them() -> None:
     assert unknown == {}
     lightning = [{"scheduler": Schedule(), "interval": "step", "frequency": 2, "monitor": None}]
     assert one("schedulers", lightning)["wrappers"] == [
-        {"interval": "step", "frequency": 2, "monitor": None, "type": "dict"}
+        {"type": "dict", "interval": "step", "frequency": 2, "monitor": None}
     ]
 
 
@@ -139,6 +140,26 @@ def test_what_cannot_be_had_says_why() -> None:
         "config.optimizers[2].settings": "RuntimeError: sharded away",
     }
     assert read("dataloaders", range(3))[1] == {"config.dataloaders[0].settings": "range does not tell how it loads"}
+
+
+class Hostile:
+    """Nothing may be asked of it, not even of which class it is."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+
+class Keyed:
+    def __getattr__(self, name: str) -> object:
+        raise KeyError(name)
+
+
+@pytest.mark.parametrize("kind", ["optimizers", "schedulers", "dataloaders"])
+def test_objects_of_any_kind_never_raise(kind: str) -> None:
+    assert read(kind, Hostile()) == ((), {f"config.{kind}": "RuntimeError: __class__"})
+    found, unknown = read(kind, [Keyed(), Keyed, b"x", float("nan"), {1: Keyed()}])
+    assert [each.type for each in found][2:4] == ["bytes", "float"]
+    assert f"config.{kind}[0].settings" in unknown
 
 
 def test_no_framework_is_imported(tmp_path: Path) -> None:
@@ -190,7 +211,7 @@ def test_wrapped_optimizers(torch: Any, model: Any, attribute: str) -> None:
     vars(wrapper).update({attribute: sgd, "rho": 0.05, "_hidden": 1, "model": model})
     found = one("optimizers", wrapper)
     assert (found["type"], found["groups"][0]["lr"]) == ("torch.optim.sgd.SGD", 0.1)
-    assert found["wrappers"] == [{"rho": 0.05, "type": "test_training.Wrapper"}]
+    assert found["wrappers"] == [{"type": "test_training.Wrapper", "rho": 0.05}]
 
 
 @pytest.mark.torch
@@ -222,8 +243,8 @@ class Lazy:
         raise AssertionError("it was read")
 
 
-def collate(items: list[object]) -> object:
-    raise AssertionError("it was called")
+def collate(items: object) -> object:
+    raise AssertionError(f"it was called with {items}")
 
 
 @pytest.mark.torch
@@ -296,11 +317,14 @@ def test_a_dataset_that_does_not_know_its_length(torch: Any) -> None:
         def __len__(self) -> int:
             raise AssertionError("a stream was asked")
 
+        def __iter__(self) -> Any:
+            raise AssertionError("a stream was read")
+
     assert "samples" not in one("dataloaders", torch.utils.data.DataLoader(Stream()))["dataset"]
 
 
 @pytest.mark.torch
-def test_accelerate(tmp_path: Path, torch: Any) -> None:
+def test_accelerate(tmp_path: Path) -> None:
     pytest.importorskip("accelerate", reason="accelerate is not installed")
     script = tmp_path / "train.py"
     script.write_text(
