@@ -13,7 +13,7 @@ from ckptkit.record import Started
 _KEPT = 50
 """How many runs are kept, the newest."""
 
-_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+_ID = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}")
 _RECORD = "started.json"
 _FILES = "files"
 

@@ -436,9 +436,9 @@ def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOGNAME", "USER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 3_999_999_999)
-    redact._account.cache_clear()
+    redact.places._account.cache_clear()
     assert redact.text("/scratch/alice/x") == "/scratch/alice/x"
-    redact._account.cache_clear()
+    redact.places._account.cache_clear()
 
 
 def test_this_host(monkeypatch: pytest.MonkeyPatch) -> None:

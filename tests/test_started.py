@@ -193,7 +193,7 @@ def _began(project: Path, run: str) -> str:
     return began
 
 
-@pytest.mark.parametrize("given", ["20261125T000000Z-00000000", "../../m", "x"])
+@pytest.mark.parametrize("given", ["20261125T000000.000000Z-00000000", "../../m", "x"])
 def test_a_run_that_is_not_there(project: Path, given: str) -> None:
     assert train(project).returncode == 0
     done = save(project, "--run", given)

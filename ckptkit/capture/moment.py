@@ -2,8 +2,8 @@
 
 import os
 import sys
-import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ckptkit.capture import process
@@ -72,4 +72,4 @@ def run_id() -> str:
 
 def new_run() -> str:
     """The id of a run that begins: the time, and a random part."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(4).hex()}"
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{os.urandom(4).hex()}"

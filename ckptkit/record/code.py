@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ckptkit.record.forms import GitId, Hex256, Observed, RelativePath
 from ckptkit.typed import Record
@@ -101,6 +101,9 @@ class Origin(Record):
     subdirectory: str | None
 
 
+_ALWAYS = ("name", "version", "imported")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package(Record):
     """An installed distribution; ``imported`` and ``mapped`` are None where the training process was not observed.
@@ -117,6 +120,10 @@ class Package(Record):
     mapped: bool | None = None
     record: Hex256 | None = None
     origin: Origin | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The distribution as JSON types, without what there is nothing to say of: there are hundreds."""
+        return {key: kept for key, kept in super(Package, self).to_dict().items() if kept is not None or key in _ALWAYS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,6 +128,10 @@ def _concise(code: Code, folder: Path, unknown: dict[str, str]) -> Code:
         why = f"{left} are left out that the version pins alike and the training is not known to have imported"
         why += f", or that come after the first {_PACKAGES}" if len(packages) == _PACKAGES else ""
         _add(unknown, "code.environment.packages", why)
+    if environment.requirements_vcs:
+        unknown["code.environment.requirements_vcs"] = "an event keeps none"
+    if environment.conda:
+        unknown["code.environment.conda"] = "an event keeps none"
     if environment.requirements:
         unknown["code.environment.requirements"] = "an event keeps none"
     if tree and tree.patch:
@@ -137,7 +141,7 @@ def _concise(code: Code, folder: Path, unknown: dict[str, str]) -> Code:
     return replace(
         code,
         repository=replace(tree, patch=None, omitted=tree.omitted[:_OMITTED]) if tree else None,
-        environment=replace(environment, requirements=None, packages=packages),
+        environment=replace(environment, requirements=None, requirements_vcs=None, packages=packages, conda=()),
     )
 
 
@@ -155,7 +159,7 @@ def _packages(installed: Sequence[Package], folder: Path) -> tuple[Package, ...]
     same = {(each.name, each.version) for each in before}
     first = [each for each in installed if each.name in imported]
     other = [each for each in installed if each.name not in imported and (each.name, each.version) not in same]
-    return tuple([*first, *other][:_PACKAGES])
+    return tuple(replace(each, record=None) for each in [*first, *other][:_PACKAGES])
 
 
 def _write_card(version: Version, events: Sequence[Event], place: Path) -> list[str]:

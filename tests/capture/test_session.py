@@ -19,7 +19,7 @@ def begin(project: Path, *sources: object, exclude: tuple[Path, ...] = ()) -> se
     return session.begin(_here(project), run=RUN, data={}, sources=sources, cwd=project, exclude=exclude)
 
 
-RUN = "20261125T000000Z-00000000"
+RUN = "20261125T000000.000000Z-00000000"
 
 
 def _here(project: Path) -> Moment:

@@ -41,7 +41,7 @@ def start(*paths: Path) -> Start:
     noted = {path: watch.Noted(listing=watch.note(path)) for path in paths}
     here = Path.cwd()
     return Start(
-        id="20261125T000000Z-00000000",
+        id="20261125T000000.000000Z-00000000",
         now=Moment(project=here, code=here, observed="in the run", started=0.0, why=""),
         cwd=here,
         data=noted,
