@@ -68,6 +68,12 @@ def procedure(lineage: Lineage) -> str:
         "Seed": words.not_known(lineage, "config.seed") if seed is None else code(_json(seed)),
         "Run": ", ".join([code(run.id), *at]),
     }
+    if lineage.config.optimizers:
+        facts["Optimizer"] = ", ".join(code(each.type) for each in lineage.config.optimizers)
+    if lineage.config.schedulers:
+        facts["Schedule"] = ", ".join(code(each.type) for each in lineage.config.schedulers)
+    if run.segments:
+        facts["Resumed"] = f"after {count(len(run.segments), 'earlier segment')}"
     if changed := [*(lineage.code.changed_during_run or ()), *(lineage.config.changed_during_run or ())]:
         facts["Changed while it ran"] = ", ".join(code(path) for path in changed[: words.ROWS])
     return f"{bullets(f'**{label}:** {fact}' for label, fact in facts.items())}\n\n{_hyperparameters(lineage)}"
@@ -102,7 +108,8 @@ def _environment(lineage: Lineage) -> str:
         if python
         else f"Python {words.not_known(lineage, 'code.environment.python')}"
     )
-    pins = f"{count(len(environment.packages), 'distribution')} in `requirements.txt`"
+    files = " and ".join(f"`{each}`" for each in (environment.requirements, environment.requirements_vcs) if each)
+    pins = f"{count(len(environment.packages), 'distribution')}{f' in {files}' if files else ''}"
     return f"{name}; {pins}{words.SEEN[lineage.code.observed]}"
 
 

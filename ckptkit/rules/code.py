@@ -79,7 +79,13 @@ def _omitted(lineage: Lineage) -> tuple[Omitted, ...]:
     return lineage.code.repository.omitted if lineage.code.repository else ()
 
 
-@rule("CK404", "the commit is on no remote", of=Lineage, severity="warning", fix="push the branch, or save with --bundle")
+@rule(
+    "CK404",
+    "the commit is on no remote",
+    of=Lineage,
+    severity="warning",
+    fix="push the branch, or save with --bundle",
+)
 def commit_unpushed(lineage: Lineage) -> Iterator[Fault]:
     """The commit existed only in the repository where it was made, and is lost with it.
 

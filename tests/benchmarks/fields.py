@@ -40,9 +40,8 @@ TOOLS = {
         "run.log({'loss': 0.577}); torch.save(weights.state_dict(), 'w.pt'); run.save('w.pt'); run.finish()",
     ),
     "mlflow": (
-        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlruns.db'); mlflow.start_run()\n"
-        "mlflow.log_params({'lr': 0.3141})",
-        "mlflow.log_metric('loss', 0.577); mlflow.pytorch.log_state_dict(weights.state_dict(), 'm'); mlflow.end_run()",
+        "import mlflow as m; m.set_tracking_uri('sqlite:///mlruns.db'); m.start_run(); m.log_params({'lr': 0.3141})",
+        "m.log_metric('loss', 0.577); m.pytorch.log_state_dict(weights.state_dict(), 'm'); m.end_run()",
     ),
 }
 
