@@ -23,6 +23,7 @@ FLOORS = (
         "numbering",
         "transaction",
         "packing",
+        "preflight",
         "publication",
         "references",
         "duplicates",

@@ -1,7 +1,6 @@
 """save: from what was given and what is seen to one published version."""
 
 import os
-import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from ckptkit import (
     index,
     names,
     packing,
+    preflight,
     publication,
     redact,
     registry,
@@ -26,7 +26,6 @@ from ckptkit import (
     state_dict,
     succession,
     templates,
-    words,
 )
 from ckptkit.capture import files, intake, noted, observation, parents, process, segments, session, training
 from ckptkit.capture.intake import Guard, Request
@@ -117,15 +116,15 @@ def _rescue(weights: object) -> str:
 def _save_files(request: Request, progress: hashing.Progress | None, expect: Callable[[int], None] | None) -> Saved:
     if not request.paths:
         raise CkptkitError("no weights were given", "give the file or folder that the training wrote")
-    root = roots.default_root(request.root, _cwd(request))
+    root = roots.default_root(request.root, preflight.cwd(request))
     datasets.refuse_nested(request.paths, root, "the weights")
     if request.move:
-        _refuse_published(request.paths, root)
+        preflight.require_movable(request.paths, root)
     strict = not request.from_training
     found = files.place(request.paths, rename=request.rename, exclude=request.exclude, strict=strict)
     work = _begin(request, root, found.written, progress, expect)
-    _require_space(work, found.files)
-    body = work.guard.take("card", None, _body, found.readme)
+    preflight.require_space(request, root, found.files)
+    body = work.guard.take("card", None, preflight.body, found.readme)
     if expect:
         expect(sum(file.bytes for file in found.files))
 
@@ -142,7 +141,7 @@ def _save_files(request: Request, progress: hashing.Progress | None, expect: Cal
 
 def _save_memory(request: Request, progress: hashing.Progress | None) -> Saved:
     named = state_dict.collect(request.weights)
-    work = _begin(request, roots.default_root(request.root, _cwd(request)), None, progress, None)
+    work = _begin(request, roots.default_root(request.root, preflight.cwd(request)), None, progress, None)
 
     def stage_weights(stage: staging.Stage) -> list[WeightsFile]:
         written = stage.home / "model.safetensors"
@@ -152,18 +151,6 @@ def _save_memory(request: Request, progress: hashing.Progress | None) -> Saved:
     return _finish(work, stage_weights, None, None)
 
 
-def _cwd(request: Request) -> Path:
-    """The working directory, that of the run's start; where it is gone, a named root still takes absolute paths."""
-    if request.start is not None:
-        return request.start.cwd
-    try:
-        return Path.cwd()
-    except OSError as error:
-        if request.root is None or not Path(request.root).is_absolute():
-            raise CkptkitError("the working directory is gone", "name an absolute root") from error
-        return Path(request.root).parent
-
-
 def _begin(
     request: Request,
     root: Path,
@@ -171,7 +158,7 @@ def _begin(
     progress: hashing.Progress | None,
     expect: Callable[[int], None] | None,
 ) -> _Work:
-    cwd = _cwd(request)
+    cwd = preflight.cwd(request)
     model = names.require_model(request.model)
     guard = Guard(strict=not request.from_training)
     request = request if request.from_training else _of_a_run(request, guard, root, cwd, written)
@@ -331,44 +318,6 @@ def _aliases(work: _Work, given: Sequence[str], known: Mapping[str, Any]) -> tup
         return alias
 
     return work.guard.each("aliases", given, unlike)
-
-
-def _refuse_published(paths: Sequence[Path], root: Path) -> None:
-    """Refuse to move what a version holds, here or in another registry: versions are immutable."""
-    for path in paths:
-        real = disk.real(path)
-        holders = [folder for folder in (real, *real.parents) if checkpoint.is_whole(folder)]
-        if holders or disk.real(root) in real.parents:
-            raise CkptkitError(
-                f"{path} cannot be moved: it is part of {holders[0] if holders else root}", "leave out --move"
-            )
-
-
-def _body(readme: Path | None) -> str | None:
-    if readme is None:
-        return None
-    try:
-        return disk.read_regular(readme, disk.CONFIG_LIMIT).decode()
-    except (FormatError, UnicodeDecodeError) as error:
-        why = error.message if isinstance(error, FormatError) else "is not UTF-8 text"
-        raise CkptkitError(f"{readme} {why}", "mend it, or leave it out with --exclude README.md") from error
-
-
-def _require_space(work: _Work, found: Sequence[files.Placed]) -> None:
-    import shutil
-
-    place = next(folder for folder in (work.root / work.model, work.root, *work.root.parents) if folder.is_dir())
-    device = place.stat().st_dev
-    needed = sum(file.bytes for file in found if not (work.request.move and _is_linkable(file.source, device)))
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        hint = "free some space, or give another --root DIR" if work.request.move else "use --move, or free some space"
-        raise CkptkitError(f"{work.root} needs {words.size(needed)}, {words.size(free)} free", hint)
-
-
-def _is_linkable(path: Path, device: int) -> bool:
-    status = path.lstat()
-    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_dev == device
 
 
 def _left_out(redacted: Mapping[str, int]) -> Iterator[str]:
