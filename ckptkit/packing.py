@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ckptkit import checkpoint, data, hashing, staging, weights
-from ckptkit.capture import bundle, files, training
+from ckptkit.capture import bundle, files, optimizer_states
 from ckptkit.capture.config import Resolved
 from ckptkit.capture.intake import Guard
 from ckptkit.capture.observation import Observation
@@ -70,14 +70,19 @@ def put_states(
     Raises:
         CkptkitError: the state cannot be written and the save is strict.
     """
-    none: dict[int, str] = {}
-    names = guard.take("config.optimizers", none, training.write_state, given, stage.home)
-    for at, name in list(names.items()):
+    saved: dict[int, WeightsFile] = {}
+    nothing: list[tuple[str, object]] = []
+    found = guard.take("config.optimizers", nothing, optimizer_states.named, given)
+    if not found and "config.optimizers" not in guard.unknown:
+        guard.note("config.optimizers", "no optimizer was given whose state could be saved")
+    for at, (name, optimizer) in enumerate(found):
+        where = f"config.optimizers[{at}].file"
         if (stage.folder / name).exists():  # such as that of a checkpoint of transformers' Trainer
-            guard.note(f"config.optimizers[{at}].file", f"the weights bring a file {name} of their own")
-            del names[at]
-    saved = [put_made(stage, stage.home / name, guard, rename=None, progress=progress) for name in names.values()]
-    return saved, tuple(replace(each, file=names.get(at)) for at, each in enumerate(optimizers))
+            guard.note(where, f"the weights bring a file {name} of their own")
+        elif written := guard.take(where, None, optimizer_states.write, optimizer, stage.home / name):
+            saved[at] = put_made(stage, written, guard, rename=None, progress=progress)
+    named = (replace(each, file=saved[at].path if at in saved else None) for at, each in enumerate(optimizers))
+    return list(saved.values()), tuple(named)
 
 
 def put_records(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pickletools
 
 RUNS_CODE = "is a pickle: loading it runs code"
+LISTED = "is a pickle of tensors and plain values alone: torch.load(..., weights_only=True) runs no code"
 HOSTILE = "would run foreign code"
 
 _OPCODES = 1_000_000  # about a second
@@ -20,15 +21,23 @@ _STORAGES = (  # dtype and bytes of one element
     | {"ComplexFloat": ("C64", 8), "ComplexDouble": ("C128", 16)}
 )
 _LEGACY_TORCH = 0x1950A86A20F9469CFC6C  # the first of five pickles that begin such a file
-# What rebuilding tensors and arrays takes, and no more.
-_HARMLESS = re.compile(
-    r"collections\.(OrderedDict|Counter|deque)|_codecs\.encode|joblib\.numpy_pickle\.NumpyArrayWrapper"
-    r"|(builtins|__builtin__)\.(set|frozenset|complex|bytearray|slice|range)"
-    r"|numpy\.(ndarray|dtype)|numpy\._?core\.(multiarray\.(_reconstruct|scalar)|numeric\._frombuffer)"
-    r"|torch\._utils\._rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state|qtensor)"
+# What torch.load(..., weights_only=True) reads, and no more: torch/_weights_only_unpickler.py
+_LISTED = re.compile(
+    r"collections\.(OrderedDict|Counter)|_codecs\.encode|(builtins|__builtin__)\.(set|complex|bytearray)"
+    r"|torch\._utils\._rebuild_(tensor|tensor_v2|tensor_v3|sparse_tensor|parameter|parameter_with_state|qtensor)"
     r"|torch\.nn\.parameter\.Parameter|torch\.serialization\._get_layout|torch\.(Size|device)"
     r"|torch\.(\w+Storage|storage\.(Untyped|Typed)Storage)"
     r"|torch\.(float|bfloat|complex|u?int|q?u?int)\d+(_\w+)?|torch\.bool"
+)
+_LISTED_OPCODES = re.compile(
+    r"PROTO|STOP|GLOBAL|NEWOBJ|REDUCE|BUILD|APPENDS?|SETITEMS?|MARK|TUPLE[123]?|NONE|NEWFALSE|NEWTRUE"
+    r"|EMPTY_(TUPLE|LIST|DICT|SET)|BININT[12]?|BINFLOAT|BINUNICODE|SHORT_BINSTRING|BINPERSID|(LONG_)?BIN(GET|PUT)|LONG1"
+)
+# What rebuilding arrays takes besides.
+_HARMLESS = re.compile(
+    rf"{_LISTED.pattern}|collections\.deque|joblib\.numpy_pickle\.NumpyArrayWrapper"
+    r"|(builtins|__builtin__)\.(frozenset|slice|range)"
+    r"|numpy\.(ndarray|dtype)|numpy\._?core\.(multiarray\.(_reconstruct|scalar)|numeric\._frombuffer)"
 )
 # Names that no model needs: whoever imports one of them wants to run something, or hides what.
 _HOSTILE = re.compile(
@@ -59,6 +68,7 @@ class Imports:
         self.names: set[str] = set()
         self.storages: dict[object, tuple[str, int, int]] = {}
         self.legacy_torch = False
+        self._opcodes: set[str] = set()
         self._recent: deque[object] = deque(maxlen=5)  # top of the stack: strings, small integers, None for the rest
         self._tuple: tuple[object, ...] = ()
         self._memo: dict[object, object] = {}
@@ -76,6 +86,7 @@ class Imports:
                 left -= 1
                 if not left:
                     return False
+                self._opcodes.add(name)
                 self._take(name, argument)
             self.legacy_torch = self.legacy_torch or (number == 0 and self._top == _LEGACY_TORCH)
             if not self.legacy_torch:
@@ -122,8 +133,16 @@ class Imports:
             case _:
                 self.storages[None] = ("", 0, 0)
 
-    def dangers(self, *, whole: bool) -> tuple[str, ...]:
-        """The dangers of loading it, as ends of a sentence; ``whole`` when it was read to its end."""
+    def dangers(self, *, whole: bool, zipped: bool = False) -> tuple[str, ...]:
+        """The dangers of loading it, as ends of a sentence.
+
+        Args:
+            whole: it was read to its end.
+            zipped: it is the only pickle in a zip of torch's.
+        """
+        listed = all(map(_LISTED.fullmatch, self.names)) and all(map(_LISTED_OPCODES.fullmatch, self._opcodes))
+        if zipped and whole and listed:
+            return (LISTED,)
         out = [RUNS_CODE]
         hostile = {name for name in self.names if _HOSTILE.fullmatch(name)}
         foreign = {name for name in self.names - hostile if not _HARMLESS.fullmatch(name)}

@@ -43,6 +43,11 @@ def write(root: Path, started: Started, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(folder(root) / old, ignore_errors=True)
 
 
+def is_there(root: Path, run: str) -> bool:
+    """Whether a run has noted itself, and neither its root nor its note was removed since."""
+    return (folder(root) / run / _RECORD).is_file()
+
+
 def read(root: Path, run: str) -> Started:
     """What a run noted.
 

@@ -312,6 +312,7 @@ def _torch(archive: "zipfile.ZipFile", pickled: "zipfile.ZipInfo") -> Header:
         if not dtype or sizes.get(f"{folder}data/{key}") != count * width:
             whole = False
         counts.append((dtype, count))
-    dangers = found.dangers(whole=whole)
+    alone = sum(info.filename.lower().endswith(".pkl") for info in archive.infolist()) == 1  # TorchScript holds two
+    dangers = found.dangers(whole=whole, zipped=alone)
     # Most such files hold the optimizer's state too: which of the tensors are parameters cannot be told.
     return replace(_counted("torch", counts) if whole else Header(format="torch"), parameters=None, dangers=dangers)

@@ -40,13 +40,13 @@ FLOORS = (
     ("staging",),
     ("checkpoint", "model_card"),
     ("weights", "pickles", "state_dict", "content", "hashing", "spreading", "scanning"),
-    ("manifest", "hash_cache", "record", "redact", "settings", "documents", "markdown", "names"),
+    ("manifest", "hash_cache", "record", "redact", "settings", "documents", "ambiguity", "markdown", "names"),
     ("disk",),
     ("typed",),
     ("errors", "words", "bar"),
 )
 HEIGHT = {room: floor for floor, rooms in enumerate(reversed(FLOORS)) for room in rooms}
-PURE = ("rules", "typed", "record", "redact", "documents", "manifest")
+PURE = ("rules", "typed", "record", "redact", "documents", "ambiguity", "manifest")
 FORBIDDEN = {("rules", "capture"), *((room, "disk") for room in PURE)}
 
 

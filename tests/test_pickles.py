@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ckptkit import pickles
 from ckptkit.errors import FormatError
-from ckptkit.pickles import RUNS_CODE
+from ckptkit.pickles import LISTED, RUNS_CODE
 from ckptkit.weights import Header, read_header
 
 
@@ -119,13 +120,51 @@ def test_torch(tmp_path: Path) -> None:
     state = {"w": weights, "tied": weights, "b": torch.zeros(5, dtype=torch.bfloat16), "n": torch.tensor(1)}
     torch.save(state, tmp_path / "model.pt")
     found = read_header(tmp_path / "model.pt")
-    assert found == Header(format="torch", dtypes={"BF16": 5, "F32": 12, "I64": 1}, dangers=(RUNS_CODE,))
+    assert found == Header(format="torch", dtypes={"BF16": 5, "F32": 12, "I64": 1}, dangers=(LISTED,))
     torch.save({"w": torch.nn.Parameter(weights)}, tmp_path / "model.bin")
     assert read_header(tmp_path / "model.bin").dtypes == {"F32": 12}
     torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     assert read_header(tmp_path / "old.pt") == Header(format="torch", dangers=(RUNS_CODE,))
     torch.save({**state, "x": Evil()}, tmp_path / "evil.pt")
     assert "posix.system" in read_header(tmp_path / "evil.pt").dangers[1]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("kind", ["numpy", "a deque", "protocol 4", "cut", "two pickles", "twice", "no storage"])
+def test_only_what_torch_lists_is_said_to_load_without_code(tmp_path: Path, kind: str) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    value = {"numpy": np.zeros(3), "a deque": collections.deque([1]), "no storage": None}.get(kind, torch.zeros(3, 4))
+    torch.save({"x": value, "s": {1}}, tmp_path / "model.pt", pickle_protocol=4 if kind == "protocol 4" else 2)
+    if kind in {"cut", "two pickles", "twice"}:
+        (tmp_path / "model.pt").rename(tmp_path / "whole.pt")
+        with zipfile.ZipFile(tmp_path / "whole.pt") as whole, zipfile.ZipFile(tmp_path / "model.pt", "w") as other:
+            for name in whole.namelist():
+                other.writestr(name, whole.read(name)[: 5 if kind == "cut" and "data/0" in name else None])
+            if kind == "two pickles":
+                other.writestr("whole/constants.pkl", evil())
+            if kind == "twice":
+                with pytest.warns(UserWarning, match="Duplicate name"):
+                    other.writestr(next(name for name in whole.namelist() if name.endswith("data.pkl")), evil(2))
+    assert (read_header(tmp_path / "model.pt").dangers == (LISTED,)) == (kind == "no storage")
+
+
+@pytest.mark.torch
+def test_what_is_said_to_load_without_code_is_on_the_list_of_torch() -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    import torch._weights_only_unpickler as unpickler
+
+    for name in (
+        "os.system",
+        "torch.load",
+        "torch.hub.load",
+        "builtins.eval",
+        "collections.deque",
+        "torch.FloatTensor",
+    ):
+        assert not pickles._LISTED.fullmatch(name)
+    listed = {name for name in unpickler._get_allowed_globals() if pickles._LISTED.fullmatch(name)}
+    assert {"torch.float32", "torch.Size", "torch.FloatStorage", "collections.OrderedDict"} <= listed
+    assert len(listed) > 60
 
 
 @pytest.mark.torch

@@ -145,7 +145,7 @@ class Training:
     ("config", "values"),
     [
         ({"lr": 1e-5, "flag": "on"}, {"lr": 1e-5, "flag": "on"}),
-        (Training(), {"lr": 0.1, "name": "no", "where": "PosixPath('x')"}),
+        (Training(), {"lr": 0.1, "name": "no", "where": "x"}),
         (argparse.Namespace(dtype=np.dtype("float32"), seed=np.int64(3)), {"dtype": "dtype('float32')", "seed": 3}),
         ([{"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}], {"a": {"b": 3, "c": 2}}),
     ],

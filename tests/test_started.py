@@ -140,6 +140,7 @@ def test_a_run_that_was_killed(project: Path) -> None:
     (lineage,) = lineages(project)
     assert lineage["code"]["entry_point"] == "-c"
     assert lineage["code"]["changed_during_run"] == []  # nothing on disk differs from the start
+    assert "whose end was not noted" in lineage["unknown"]["code.modules"]
     (project / "model.py").write_text("SIZE = 5\n")
     assert save(project).returncode == 0
     code = lineages(project)[1]["code"]
@@ -157,7 +158,18 @@ def test_data_and_configuration_that_changed_since(project: Path) -> None:
     (data,) = lineage["data"]
     assert (data["observed"], data["changed_during_run"]) == ("at save", ["a"])
     assert lineage["config"]["values"] == {"lr": 0.3, "seed": 7}
-    assert lineage["config"]["changed_during_run"] == ["config.yaml"]
+    assert lineage["config"]["changed_during_run"] == []  # it was as at the start when the run ended
+
+
+def test_a_configuration_that_changed_before_the_end(project: Path) -> None:
+    assert train(project, "Path('config.yaml').write_text('lr: 9')").returncode == 0
+    (project / "config.yaml").write_text("lr: 0.3\nseed: 7\n")
+    assert save(project).returncode == 0
+    assert lineages(project)[0]["config"]["changed_during_run"] == ["config.yaml"]
+    assert train(project, "os.kill(os.getpid(), 9)").returncode == -signal.SIGKILL
+    (project / "config.yaml").write_text("lr: 9\n")
+    assert save(project).returncode == 0
+    assert lineages(project)[1]["config"]["changed_during_run"] is None  # before the end or after it
 
 
 def test_a_configuration_that_is_given_at_the_save_is_of_the_save(project: Path) -> None:
@@ -178,6 +190,10 @@ def test_weights_that_were_written_before_or_after_are_not_the_run_s(project: Pa
     done = save(project, "--run", runs(project)[0])
     assert "the training was the run" in done.stderr
     assert "had ended" in done.stderr
+    os.utime(project / "out" / "model.bin", (time.time() - 60,) * 2)
+    before = save(project, "--run", runs(project)[0])
+    assert (before.returncode, before.stderr.count("\n")) == (2, 1)
+    assert "were written before the run" in before.stderr
 
 
 def test_of_several_runs_the_newest_that_fits(project: Path) -> None:
@@ -186,6 +202,20 @@ def test_of_several_runs_the_newest_that_fits(project: Path) -> None:
     first, second = sorted(runs(project), key=lambda run: _began(project, run))
     assert second in save(project).stderr
     assert first in save(project, "--run", first).stderr
+
+
+def test_of_runs_at_once_the_one_that_named_the_weights(project: Path) -> None:
+    other = "ckptkit.start(model='m', weights='other/model.bin')"
+    assert train(project, f"{other}; ckptkit.start(model='m', weights='outer')").returncode == 0
+    first, second, _ = sorted(runs(project), key=lambda run: _began(project, run))
+    (project / "other").mkdir()
+    (project / "out" / "model.bin").rename(project / "other" / "model.bin")
+    assert second in save(project, path="other/model.bin").stderr
+    assert second in save(project, path="other").stderr  # the folder around it
+    (project / "other" / "model.bin").rename(project / "out" / "model.bin")
+    assert first in save(project).stderr
+    (project / "out" / "model.bin").rename(project / "third.bin")
+    assert "the training was the run" not in save(project, path="third.bin").stderr  # all named others
 
 
 def _began(project: Path, run: str) -> str:
@@ -223,6 +253,40 @@ def test_a_root_that_cannot_take_the_note_stops_no_training(project: Path) -> No
     assert lineages(project)[0]["code"]["changed_during_run"] == []
 
 
+def test_a_root_that_was_removed_stays_so(project: Path) -> None:
+    assert train(project, "import shutil; shutil.rmtree('runs')").returncode == 0
+    assert not (project / "runs").exists()
+
+
+def test_data_outside_of_the_project_is_not_what_bears_its_name_inside(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "a").write_text("outside")
+    (project / "train").mkdir()
+    (project / "train" / "a").write_text("inside")
+    assert train(project, "ckptkit.start(weights='out/model.bin', data={'set': '../train'})").returncode == 0
+    assert save(project).returncode == 0
+    (lineage,) = lineages(project)
+    assert lineage["data"] == []
+    assert lineage["unknown"]["data.set.changed_during_run"].startswith("it lies outside of project and home")
+
+
+def test_workers_that_read_the_script_again_are_no_runs(project: Path) -> None:
+    more = "import multiprocessing\nif __name__ == '__main__':\n  multiprocessing.get_context('spawn').Pool(1).map(abs, [1])"
+    (project / "train.py").write_text(f"{TRAIN}{more}")
+    assert train(project).returncode == 0
+    (run,) = runs(project)
+    assert json.loads((project / "runs/.ckptkit/started" / run / "started.json").read_text())["ended"]
+
+
+def test_the_machines_of_all_ranks_are_known_to_a_save_by_another_process(project: Path) -> None:
+    (project / "torch.py").write_text("")  # what counts is that a framework is loaded
+    (project / "train.py").write_text(f"import torch{TRAIN}")
+    for rank in "10":
+        assert train(project, RANK=rank, WORLD_SIZE="2", TORCHELASTIC_RUN_ID="a").returncode == 0
+    assert save(project).returncode == 0
+    assert [each["ranks"] for each in lineages(project)[0]["compute"]["ranks"]] == ["1"]
+
+
 def test_a_fork_that_ends_is_not_the_end_of_the_run(project: Path) -> None:
     more = "child = os.fork()\nif not child: sys.exit()\nos.waitpid(child, 0)\nos.kill(os.getpid(), 9)"
     assert train(project, more).returncode == -signal.SIGKILL
@@ -232,10 +296,11 @@ def test_a_fork_that_ends_is_not_the_end_of_the_run(project: Path) -> None:
 
 def test_a_job_that_its_scheduler_started_again_has_segments(project: Path) -> None:
     job = {"SLURM_JOB_ID": "77"}
-    assert train(project, **job).returncode == 0
+    for env in (job, job | {"SLURM_RESTART_COUNT": "1"}, {"SLURM_JOB_ID": "78", "SLURM_RESTART_COUNT": "1"}):
+        assert train(project, "run.save('out/model.bin')", **env).returncode == 0
     assert train(project, "run.save('out/model.bin')", SLURM_RESTART_COUNT="1", **job).returncode == 0
-    assert train(project, "run.save('out/model.bin')", SLURM_JOB_ID="78").returncode == 0
-    again, other = lineages(project)
+    _, again, other, next_one = lineages(project)
+    assert [each["job"]["restarts"] for each in next_one["run"]["segments"] if "restarts" in each["job"]] == []
     (segment,) = again["run"]["segments"]
     assert segment["job"]["id"] == "77"
     assert segment["seconds"] > 0

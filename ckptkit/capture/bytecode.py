@@ -11,6 +11,7 @@ _signature = attrgetter(
 )
 _body = attrgetter("co_code", "co_names", "co_flags", "co_exceptiontable")
 _HAS_DOCSTRING = 0x4000000  # CO_HAS_DOCSTRING, from Python 3.13
+_MAY_DIFFER = 0x100 | _HAS_DOCSTRING  # CO_ITERABLE_COROUTINE: types.coroutine sets it on code that is there
 _IS_FUNCTION = 0x1  # CO_OPTIMIZED: neither the top level of a module nor that of a class
 _PAIRS = {  # made of two instructions where these stand in one line, from Python 3.13
     "LOAD_FAST_LOAD_FAST": ("LOAD_FAST", "LOAD_FAST"),
@@ -78,7 +79,7 @@ def _unmatched(one: CodeType, two: CodeType) -> list[CodeType]:
 
 def _is_same_itself(one: CodeType, two: CodeType) -> bool:
     """Whether code does the same, but for code in it, by its instructions: a docstring moves all constants."""
-    if _signature(one) != _signature(two) or (one.co_flags ^ two.co_flags) & ~_HAS_DOCSTRING:
+    if _signature(one) != _signature(two) or (one.co_flags ^ two.co_flags) & ~_MAY_DIFFER:
         return False
     (mine, left_out), (yours, left_out_there) = _instructions(one), _instructions(two)
     if mine != yours:

@@ -1,5 +1,6 @@
 """Which code: repository, environment and loaded modules at one moment, held against what was there at the start."""
 
+import os
 import stat
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -83,8 +84,9 @@ def code(
     if not own:
         unknown["code.changed_during_run"] = ANOTHER_PROCESS
         return found, files
-    kept, copies = _sources(now, ran, unknown)
-    found = _compared(_loaded(found, now, unknown), now, tree, before, exclude, unknown)
+    found = _loaded(found, now, unknown)
+    kept, copies = _sources(now, ran, found.cwd, unknown)
+    found = _compared(found, now, tree, before, exclude, unknown)
     return replace(found, sources=kept), {**files, **copies}
 
 
@@ -110,10 +112,16 @@ def _loaded(found: Code, now: Moment, unknown: dict[str, str]) -> Code:
     )
 
 
-def _sources(now: Moment, ran: git.Worktree, unknown: dict[str, str]) -> tuple[tuple[Source, ...], Mapping[str, bytes]]:
+def _sources(
+    now: Moment, ran: git.Worktree, cwd: str | None, unknown: dict[str, str]
+) -> tuple[tuple[Source, ...], Mapping[str, bytes]]:
     none: tuple[tuple[Source, ...], Mapping[str, bytes]] = ((), {})
     held = None if ran.files is None else frozenset(ran.files)
-    return attempt(unknown, "code.sources", lambda: sources.kept(now.project, held, sys.orig_argv, unknown), none)
+    start = now.project / Path(cwd or ".").expanduser()
+    given = start if start.is_dir() else Path()  # of a folder elsewhere but the name is recorded
+    return attempt(
+        unknown, "code.sources", lambda: sources.kept(now.project, held, sys.orig_argv, unknown, cwd=given), none
+    )
 
 
 def _compared(
@@ -174,14 +182,14 @@ def changed_files(
     gone = [path for path, was in known.items() if now.get(path) != was]
     come = [path for path in now if path not in known and path.endswith(".py")]
     changed = tuple(sorted(filter(counts, [*gone, *come])))
-    if not changed and any(_is_written(project / path, before.at) and counts(path) for path in now):
+    if not changed and any(_is_written(f"{project}/{path}", before.at) and counts(path) for path in now):
         return None, _WRITTEN
     return changed, ""
 
 
-def _is_written(path: Path, since: float) -> bool:
+def _is_written(path: str, since: float) -> bool:
     try:
-        status = path.lstat()
+        status = os.lstat(path)  # of a hundred thousand files
     except OSError:
         return False
     return stat.S_ISREG(status.st_mode) and status.st_mtime > since

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ckptkit import disk, documents, redact
+from ckptkit import ambiguity, disk, documents, redact
 from ckptkit.capture import objects
 from ckptkit.errors import CkptkitError, FormatError
 
@@ -82,7 +82,7 @@ def resolve(sources: Sequence[object], *, project: Path, unknown: dict[str, str]
 
 def _warnings(file: Path, data: bytes, project: Path) -> list[str]:
     """What the two versions of YAML read differently in a file."""
-    name, found = redact.path(file, project)[0], documents.ambiguous(data)
+    name, found = redact.path(file, project)[0], ambiguity.ambiguous(data)
     words = [f"{name}:{each.line}:{each.column}: {each}" for each in found[:AMBIGUITIES]]
     more = len(found) - AMBIGUITIES
     return [*words, f"{name}: {more} more words like these"] if more > 0 else words
@@ -175,4 +175,5 @@ def _seed(values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an int, a string 
 def _is_seed(value: object) -> bool:
     if isinstance(value, list):
         return bool(value) and all(type(each) is int for each in value)
-    return type(value) is int or (isinstance(value, str) and bool(value))
+    text = isinstance(value, str) and bool(value) and not value.startswith(("???", "${"))  # OmegaConf's: not known yet
+    return type(value) is int or text

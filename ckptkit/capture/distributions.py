@@ -17,7 +17,7 @@ from ckptkit.record import Origin
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-_FIELD = re.compile(r"^(name|version):[ \t]*(\S.*?)[ \t\r]*$", re.IGNORECASE | re.MULTILINE)
+_FIELD = re.compile(rb"^(name|version):[ \t]*(\S.*?)[ \t\r]*$", re.IGNORECASE | re.MULTILINE)
 _LABELLED = re.compile(rb"^__version__\b[^=\n]*=[ \t]*[\"']([\w.!]+)(\+[\w.]+)[\"']", re.MULTILINE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -128,8 +128,8 @@ def _read(distribution: "Distribution") -> Installed | None:
     try:
         text = next((text for name in ("METADATA", "PKG-INFO", "") if (text := _bytes(distribution, name))), b"")
         source = dict(json.loads(_bytes(distribution, "direct_url.json") or "{}"))
-        head = re.split(r"\r?\n\r?\n", text.decode(), maxsplit=1)[0]
-        fields = {key.lower(): value for key, value in reversed(_FIELD.findall(head))}
+        head = re.split(rb"\r?\n\r?\n", text, maxsplit=1)[0]
+        fields = {key.lower().decode(): value.decode() for key, value in reversed(_FIELD.findall(head))}
         place = str(Path.cwd() / str(distribution.locate_file("")))
         return Installed(
             distribution=distribution,
@@ -164,7 +164,7 @@ def _built_by_conda(distribution: "Distribution", source: Mapping[str, Any]) -> 
 
 def _folder(source: object) -> str | None:
     match source:
-        case {"dir_info": {"editable": True}, "url": str(url)} if url.startswith("file:"):
+        case {"dir_info": {"editable": True}, "url": str(url)} if url.startswith("file:") and "%00" not in url:
             return unquote(urlsplit(url).path).rstrip("/") or None
     return None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from ckptkit import comparison, disk, names, redact, retention, settings, templates
-from ckptkit.capture import config, links, metrics
+from ckptkit.capture import config, facts, links, metrics
 from ckptkit.capture.session import Start
 from ckptkit.comparison import Goal
 from ckptkit.data import sidecar
@@ -187,11 +187,11 @@ def read(request: Request, guard: Guard, project: Path, cwd: Path) -> Intake:
         aliases=aliases if goal or request.only_if is None else (),
         goal=goal,
         keep=guard.take("keep", None, _keep, request, cwd),
-        base_models=guard.each("base_models", request.base_models, _base_model),
+        base_models=guard.each("base_models", request.base_models, facts.base_model),
         tags=guard.take("tags", {}, _texts, request.tags, guard, "tags", project),
-        step=guard.take("run.step", None, _step, request.step),
-        epoch=guard.take("run.epoch", None, _epoch, request.epoch),
-        message=guard.take("message", None, _message, request.message, project),
+        step=guard.take("run.step", None, facts.step, request.step),
+        epoch=guard.take("run.epoch", None, facts.epoch, request.epoch),
+        message=guard.take("message", None, facts.message, request.message, project),
         answers=guard.take("card", {}, _answers, request.card, guard, project),
         not_applicable=guard.take("config.not_applicable", {}, _reasons, request.not_applicable, guard, project),
         links=guard.each("run.links", request.links, links.given),
@@ -207,11 +207,22 @@ def _goal(request: Request, aliases: Sequence[str], cwd: Path) -> Goal | None:
 
 
 def _reasons(given: Any, guard: Guard, project: Path) -> dict[str, str]:  # noqa: ANN401 - whatever was given
-    texts = _texts(given, guard, "config.not_applicable", project)
-    for name, why in texts.items():
-        if not name.strip() or not why.strip():
-            raise CkptkitError(f"{name!r} does not apply, and no reason is given", 'write {"batch_size": "full batch"}')
-    return texts
+    if not isinstance(given, Mapping):
+        raise CkptkitError(f"a {type(given).__name__} is no names and reasons", 'write {"batch_size": "full batch"}')
+    found = {}
+    for name, why in given.items():
+        where = f"config.not_applicable.{redact.text(str(name))}"
+        found[str(name)] = guard.take(where, None, _reason, name, why)
+    shown: dict[str, str] = redact.values({name: why for name, why in found.items() if why}, project=project)
+    return shown
+
+
+def _reason(name: object, why: object) -> str:
+    if not isinstance(why, str) or not why.strip() or not str(name).strip():
+        raise CkptkitError(
+            f"{redact.text(str(name))!r} does not apply, and no reason is given", "say why in a few words"
+        )
+    return why
 
 
 _STAGES = ("staging", "production", "archived")
@@ -265,17 +276,6 @@ def _metrics(request: Request, guard: Guard) -> Mapping[str, Metric]:
     return found
 
 
-def _base_model(given: object) -> BaseModel:
-    if isinstance(given, Mapping) and isinstance(given.get("id"), str):
-        return BaseModel(id=given["id"], revision=None if given.get("revision") is None else str(given["revision"]))
-    if not isinstance(given, str) or not given.partition("@")[0].strip():
-        raise CkptkitError(
-            f"{given!r} is no base model", "write ID or ID@REVISION, such as google/vit-base-patch16-224@main"
-        )
-    name, _, revision = given.partition("@")
-    return BaseModel(id=redact.text(name), revision=revision or None)
-
-
 def _texts(given: Any, guard: Guard, where: str, project: Path) -> dict[str, str]:  # noqa: ANN401 - whatever was given
     if not isinstance(given, Mapping):
         raise CkptkitError(f"{where} of type {type(given).__name__}: not names and texts", "write K=V")
@@ -284,37 +284,6 @@ def _texts(given: Any, guard: Guard, where: str, project: Path) -> dict[str, str
         {key: text for key, text in texts.items() if text is not None}, project=project
     )
     return shown
-
-
-_MOST = 1 << 63  # what every reader of JSON holds
-
-
-def _step(given: Any) -> int | None:  # noqa: ANN401 - an int of any library
-    if given is None:
-        return None
-    try:
-        step = int(given)
-        if not 0 <= step < _MOST or step != given:
-            raise ValueError  # noqa: TRY301 - one message for all that is no step
-    except (TypeError, ValueError, OverflowError):
-        raise CkptkitError(f"{given!r} is no step", "a step is a whole number from 0 up") from None
-    return step
-
-
-def _epoch(given: Any) -> float | None:  # noqa: ANN401 - a number of any library
-    if given is None:
-        return None
-    try:
-        epoch = float(given)
-        if not 0 <= epoch < _MOST:
-            raise ValueError  # noqa: TRY301 - one message for all that is no epoch
-    except (TypeError, ValueError, OverflowError):
-        raise CkptkitError(f"{given!r} is no epoch", "an epoch is a number from 0 up") from None
-    return int(epoch) if epoch.is_integer() else epoch
-
-
-def _message(given: object, project: Path) -> str | None:
-    return None if given is None or not str(given).strip() else redact.text(str(given).strip(), project=project)
 
 
 def _answers(given: Mapping[str, object], guard: Guard, project: Path) -> dict[str, str]:

@@ -12,8 +12,9 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType, WrapperDescriptorType
 from typing import Any
 
 from ckptkit.capture import process
@@ -101,7 +102,8 @@ def _names(
         return {SYNTAX_ERROR}
     tops = [running[id(_space(name))] for name in files if id(_space(name)) in running]
     places = {*files.values(), os.path.abspath(file), *(top.co_filename for top in tops)}  # noqa: PTH100 - a string
-    mine = [function for place in places for function in live.get(place, ())]
+    spaces = {id(_space(name)) for name in files}  # code made elsewhere may be given the name of this file
+    mine = [each for place in places for each in live.get(place, ()) if id(each.__globals__) in spaces]
     known = functions(code)
     out = {
         _shown(each.__code__)
@@ -126,8 +128,9 @@ def _running() -> dict[int, CodeType]:
     for innermost in sys._current_frames().values():  # noqa: SLF001 - the documented way to other threads
         frame = innermost
         while frame is not None:
-            code = frame.f_code
-            if code.co_name == "<module>" and not code.co_filename.startswith("<"):  # what exec runs there is not it
+            code, file = frame.f_code, str(frame.f_globals.get("__file__"))
+            # A debugger's top level has the same namespace as that of the script, and so has what exec runs.
+            if code.co_name == "<module>" and os.path.basename(code.co_filename) == os.path.basename(file):  # noqa: PTH119
                 out[id(frame.f_globals)] = code
             frame = frame.f_back  # type: ignore[assignment]
     return out
@@ -201,22 +204,14 @@ def _declared_otherwise(
     found: dict[str, list[Any]] = {}
     for name, node in _declared(tree.body, ""):
         found.setdefault(name, []).append(node)
+    deleted = {ast.unparse(each) for node in ast.walk(tree) if isinstance(node, ast.Delete) for each in node.targets}
     for name, nodes in found.items():
         loaded = [each for each in live if each.__code__.co_qualname == name]
-        is_new = not loaded and not any(_is_bound(space, name) for space in spaces) and not _is_deleted(name, tree)
-        if is_new or (len(nodes) == 1 and not all(_same_defaults(each, nodes[0].args) for each in loaded)):
+        is_new = not loaded and not any(_is_bound(space, name) for space in spaces)
+        if is_new and deleted.isdisjoint(accumulate(name.split("."), "{}.{}".format)):
             yield name
-
-
-def _is_deleted(name: str, tree: Any) -> bool:  # noqa: ANN401 - ast.Module
-    import ast
-
-    return any(
-        isinstance(target, ast.Name) and target.id == name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Delete)
-        for target in node.targets
-    )
+        elif len(nodes) == 1 and not all(_same_defaults(each, nodes[0].args) for each in loaded):
+            yield name
 
 
 def _declared(body: Sequence[Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -231,20 +226,26 @@ def _declared(body: Sequence[Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _is_bound(space: Mapping[str, Any], name: str) -> bool:
-    """Whether a qualified name stands for anything; what is below anything but a class does."""
+    """Whether a qualified name stands for anything; what is below anything but a class of that name does."""
     first, *rest = name.split(".")
     if first not in space:
         return False
-    value = space[first]
+    value, path = space[first], first
     for part in rest:
-        if not issubclass(type(value), type):
+        if not _is_as_declared(value, path):
             return True
-        mangled = f"_{value.__name__.lstrip('_')}{part}"
-        inside = value.__dict__
+        inside, mangled = value.__dict__, f"_{value.__name__.lstrip('_')}{part}"
         if part not in inside and mangled not in inside:
             return False
-        value = inside.get(part, inside.get(mangled))
+        value, path = inside.get(part, inside.get(mangled)), f"{path}.{part}"
     return True
+
+
+def _is_as_declared(value: Any, name: str) -> bool:  # noqa: ANN401 - whatever a module holds
+    """Whether it is the class of a ``class`` statement; a metaclass, a decorator, an import in C may drop methods."""
+    if type(value) is not type or value.__qualname__ != name:
+        return False
+    return not any(type(each) is WrapperDescriptorType for each in value.__dict__.values())
 
 
 def _same_defaults(function: FunctionType, arguments: Any) -> bool:  # noqa: ANN401 - ast.arguments

@@ -18,12 +18,20 @@ from ckptkit.record import CondaPackage, LockDifference, Lockfile, Package
 _CONDA = "conda/"  # before a name that is conda's: a slash is in no name of a distribution
 _Locked = Mapping[str, set[str]]
 _Pairs = Iterator[tuple[str, str]]
+_There = tuple[str, str, tuple[str, ...]]  # normalised name, name, and versions, of which the last says most
 
 _IN_TOML = tuple(re.compile(rf'^{key} ?= ?"([^"\n]+)"', re.MULTILINE) for key in ("name", "version"))
 _IN_YAML = tuple(re.compile(rf"^ *{key}: *[\"']?([^\"'\s]+)", re.MULTILINE) for key in ("name", "version"))
 _CONDA_ENTRY = re.compile(r"^ *manager: conda$|^kind: conda$", re.MULTILINE)
 _CONDA_FILE = re.compile(r"conda: \S*/([^/\s]+)-([^-/\s]+)-[^-/\s]+\.(?:conda|tar\.bz2)\s")
-_REQUIREMENT = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]\n]*\])? *== *([^\s;,\\#]+)", re.MULTILINE)
+_REQUIREMENT = re.compile(
+    r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]\n]*\])? *(?:== *([^\s;,\\#]+)|@ *\S+?(?:@([0-9a-f]{40,64})\b|(?=[\s#]|$)))",
+    re.MULTILINE,
+)
+_COMMIT = re.compile(  # of uv, PEP 751, poetry and pdm
+    r'^(?:source = \{ git = "[^"\n]*#|.*commit-id = "|(?:resolved_reference|revision) = ")([0-9a-f]{40,64})"',
+    re.MULTILINE,
+)
 
 
 def lockfiles(
@@ -36,17 +44,17 @@ def lockfiles(
 ) -> tuple[Lockfile, ...]:
     """The lock files at the project's root, each compared with what is installed.
 
-    A distribution differs where its installed version is none of those that the file locks (several, for other
-    platforms), and where it took part in the run, imported or mapped, though no lock file here names it. Not counted:
-    what is locked and not installed (optional groups, other platforms); what no file names and is not known to have
-    taken part (an environment's pip), or is editable, or stands beside a lock file of conda's packages, which bear
-    names of their own.
+    A distribution differs where its installed version or commit is none of those that the file locks (several, for
+    other platforms), and where it took part in the run, imported or mapped, though no lock file here names it. Not
+    counted: what is editable, whose code is recorded by itself; what is locked and not installed (optional groups,
+    other platforms); what no file names and is not known to have taken part (an environment's pip), or stands beside a
+    lock file of conda's packages, which bear names of their own.
 
     Args:
         project: the folder that is searched.
         packages: what is installed; None when that is not known, and nothing is compared.
         conda: the packages of the conda environment.
-        ours: normalised names that need not be locked: editable distributions.
+        ours: normalised names of the editable distributions.
         unknown: takes the reasons for what cannot be read.
     """
     digests: dict[str, str] = {}
@@ -67,13 +75,15 @@ def lockfiles(
     if unread:
         unknown["code.environment.lockfiles"] = "; ".join(unread)
     named = {key.removeprefix(_CONDA) for each in locked.values() for key in each}
+    there = [_there(each) for each in packages or () if normalised(each.name) not in ours]
+    there += [(_CONDA + normalised(each.name), each.name, (each.version,)) for each in conda]
     with_conda = any(key.startswith(_CONDA) for each in locked.values() for key in each)
     extra = [] if with_conda else _unnamed(packages or (), named | ours)
     return tuple(
         Lockfile(
             path=name,
             sha256=digest,
-            differs=_differs(locked[name], packages, conda, extra) if locked[name] and packages is not None else None,
+            differs=_differs(locked[name], there, extra) if locked[name] and packages is not None else None,
         )
         for name, digest in digests.items()
     )
@@ -96,15 +106,17 @@ def _unnamed(packages: Sequence[Package], named: set[str]) -> list[LockDifferenc
     ]
 
 
-def _differs(
-    locked: _Locked, packages: Sequence[Package], conda: Sequence[CondaPackage], extra: Sequence[LockDifference]
-) -> tuple[LockDifference, ...]:
-    there = [(normalised(each.name), each.name, each.version, each.local or each.version) for each in packages]
-    there += [(_CONDA + normalised(each.name), each.name, each.version, each.version) for each in conda]
+def _there(package: Package) -> _There:
+    commit = package.origin.commit if package.origin else None
+    versions = (package.version, package.local, commit)
+    return normalised(package.name), package.name, tuple(filter(None, versions))
+
+
+def _differs(locked: _Locked, there: Sequence[_There], extra: Sequence[LockDifference]) -> tuple[LockDifference, ...]:
     found = [
-        LockDifference(name=name, locked=tuple(sorted(locked[key])), installed=version)
-        for key, name, version, local in there
-        if key in locked and not {_canonical(version), _canonical(local)} & set(map(_canonical, locked[key]))
+        LockDifference(name=name, locked=tuple(sorted(wanted)), installed=versions[-1])
+        for key, name, versions in there
+        if (wanted := locked.get(key)) and set(map(_canonical, wanted)).isdisjoint(map(_canonical, versions))
     ]
     return tuple(sorted((*found, *extra), key=lambda each: normalised(each.name)))
 
@@ -117,21 +129,25 @@ def _canonical(version: str) -> str:
 
 
 def _locked(name: str, data: bytes) -> _Locked:
-    """Versions by normalised name; by regular expressions: of 1.3 MB, tomllib makes 0.1 s and more, these 0.01 s."""
+    """Versions, or else commits, by normalised name; none for a name that is locked without either.
+
+    By regular expressions: of 1.3 MB, tomllib makes 0.1 s and more, these 0.01 s.
+    """
     text = data.decode(errors="replace").replace("\r\n", "\n")
     out: dict[str, set[str]] = {}
     for key, version in next(read for pattern, read in LOCKFILES.items() if fnmatchcase(name, pattern))(text):
         prefix = _CONDA if key.startswith(_CONDA) else ""
-        out.setdefault(prefix + normalised(key.removeprefix(prefix)), set()).add(version)
+        out.setdefault(prefix + normalised(key.removeprefix(prefix)), set()).update([version] if version else ())
     return out
 
 
 def _toml(text: str) -> _Pairs:
-    for block in f"\n{text}".split("\n[[package")[1:]:
+    for block in re.split(r"^\[\[packages?\]\]$", text, flags=re.MULTILINE)[1:]:
         head = block.partition("\n[")[0]
         name, version = (form.search(head) for form in _IN_TOML)
-        if name and version:
-            yield name[1], version[1]
+        locked = _COMMIT.search(block) or version
+        if name:
+            yield name[1], locked[1] if locked else ""
 
 
 def _yaml(text: str) -> _Pairs:
@@ -146,12 +162,13 @@ def _yaml(text: str) -> _Pairs:
 def _pipfile(text: str) -> _Pairs:
     for section, entries in json.loads(text).items():
         for name, entry in entries.items() if section != "_meta" else ():
-            if isinstance(entry, dict) and str(entry.get("version", "")).startswith("=="):
-                yield name, entry["version"].lstrip("=")
+            version = str(entry.get("version", ""))
+            yield name, entry.get("ref") or (version.lstrip("=") if version.startswith("==") else "")
 
 
 def _requirements(text: str) -> _Pairs:
-    yield from _REQUIREMENT.findall(text)
+    for name, version, commit in _REQUIREMENT.findall(text):
+        yield name, commit or version
 
 
 LOCKFILES: Mapping[str, Callable[[str], _Pairs]] = {

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ckptkit import __version__, checkpoint, manifest, redact, started
-from ckptkit.capture import config, git, ranks
+from ckptkit.capture import config, git
 from ckptkit.capture.code import Before, changed_files
 from ckptkit.capture.moment import SLACK, Moment
 from ckptkit.capture.observation import Observation
-from ckptkit.capture.session import Start
+from ckptkit.capture.session import Start, changed_config
 from ckptkit.data import watch
-from ckptkit.errors import FormatError
+from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import IN_THE_RUN, STARTED, Config, Generators, Segment, Started, StartedData, Tool
 
 
@@ -25,7 +25,7 @@ def note(
     weights: Sequence[Path],
     resolved: config.Resolved,
     ended: float | None,
-    unknown: Mapping[str, str],
+    unknown: dict[str, str],
 ) -> tuple[Started, dict[str, bytes]]:
     """The note of a run and the files that belong to it.
 
@@ -36,7 +36,7 @@ def note(
         weights: the paths that it will write.
         resolved: its configuration.
         ended: when it ended (epoch seconds); None when it has just begun.
-        unknown: the reasons for what could not be had.
+        unknown: the reasons for what could not be had; takes those of data.
     """
     project = start.now.project
     files = dict(seen.files)
@@ -45,8 +45,14 @@ def note(
     listed = []
     for position, (path, state) in enumerate(start.data.items()):
         name = f"data/{position}.listing"
+        place, outside = redact.path(path, project)
+        if outside:  # only its last component may be written, by which another would be found
+            unknown[f"data.{start.names[path]}.changed_during_run"] = (
+                "it lies outside of project and home: name it at the save, with --data"
+            )
+            continue
         files[name] = state.listing.pack()
-        listed.append(StartedData(name=start.names[path], path=redact.path(path, project)[0], listing=name))
+        listed.append(StartedData(name=start.names[path], path=place, listing=name))
     text = resolved.text
     return Started(
         schema=STARTED,
@@ -66,6 +72,7 @@ def note(
             values=resolved.values,
             seed=resolved.seed,
             not_applicable={},
+            changed_during_run=None if ended is None else changed_config(start, project),
             generators=Generators(at_start=start.generators, at_save=seen.generators),
         ),
         configs={redact.path(path, project)[0]: sha256 for path, sha256 in start.files.items()},
@@ -91,18 +98,28 @@ def find(
         written: when the newest of them was written (epoch seconds).
 
     Returns:
-        The run that was asked for; else the newest that named the same weights or model, and in whose time they were
-        written; None where there is none.
+        The run that was asked for; else, of those in whose time they were written, the newest that named them, or a
+        folder of theirs; else the newest that named the model and no weights; None where there is none.
 
     Raises:
-        CkptkitError: there is no such run.
+        CkptkitError: there is no such run, or it began later than the weights were written.
     """
     if run is not None:
-        return started.read(root, run)
-    for each in started.every(root):
-        if (each.model == model or not {*each.weights}.isdisjoint(weights)) and not misfit(each, written):
-            return each
-    return None
+        asked = started.read(root, run)
+        if written is not None and written < _epoch(asked.began) - SLACK:
+            raise CkptkitError(misfit(asked, written), "save without --run")
+        return asked
+    fitting = [each for each in started.every(root) if not misfit(each, written)]
+    by_weights = (each for each in fitting if _overlap(each.weights, weights))
+    by_model = (each for each in fitting if each.model == model and not each.weights)
+    return next(by_weights, None) or next(by_model, None)
+
+
+def _overlap(ones: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether one of these paths is one of those, or in it, or around it."""
+    return any(
+        f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/") for one in ones for other in others
+    )
 
 
 def misfit(run: Started, written: float | None) -> str:
@@ -163,6 +180,7 @@ def recall(run: Started, files: Mapping[str, bytes], *, project: Path, cwd: Path
         names=names,
         files=configs,
         config=None if text is None else resolved,
+        config_changed=run.config.changed_during_run,
         code=Before(
             at=_epoch(run.began),
             worktree=git.Worktree(
@@ -187,6 +205,9 @@ def recall(run: Started, files: Mapping[str, bytes], *, project: Path, cwd: Path
     )
 
 
+_LATER = ("code.modules", "compute.precision", "compute.threads", "compute.determinism")
+
+
 def seen(start: Start, noted: Observation, *, exclude: Sequence[Path], unknown: dict[str, str]) -> Observation:
     """What a run saw of itself; where its end was not noted, with what is known of its code since.
 
@@ -197,6 +218,8 @@ def seen(start: Start, noted: Observation, *, exclude: Sequence[Path], unknown: 
         unknown: takes the reasons of what could not be had.
     """
     unknown |= start.unknown
+    if start.ended is None:
+        unknown |= dict.fromkeys(_LATER, "it is as of the start of the run, whose end was not noted")
     if start.ended is not None or start.code.worktree.files is None:
         return noted
     project = start.now.project
@@ -219,11 +242,9 @@ def restarted(root: Path, start: Start | None) -> tuple[Segment, ...]:
         root: the registry root.
         start: the run; None where nobody said that it starts.
     """
-    job = None if start is None else start.noted.job if start.noted is not None else ranks.job()
-    if start is None or not job:
-        return ()
-    began = _time(start.code.at)
-    runs = [each for each in started.every(root) if each.began < began and _same(each.job, job)]
+    noted = [*started.every(root)]
+    own = next((each for each in noted if start is not None and each.id == start.id), None)
+    runs = [] if own is None or not own.restarts else [each for each in noted if _went_on(each, own)]
     return tuple(
         Segment(
             run=each.id,
@@ -241,6 +262,13 @@ def restarted(root: Path, start: Start | None) -> tuple[Segment, ...]:
     )
 
 
-def _same(one: Mapping[str, str] | None, other: Mapping[str, str]) -> bool:
-    """Whether two jobs are one but for how often it was started."""
-    return one is not None and {**one, "restarts": ""} == {**other, "restarts": ""}
+def _went_on(one: Started, other: Started) -> bool:
+    """Whether the other is the same training, started again in the same job: a job may also train one after another."""
+    if not one.job or not other.job or "id" not in one.job or (one.restarts or 0) >= (other.restarts or 0):
+        return False
+    same = {**one.job, "restarts": ""} == {**other.job, "restarts": ""}
+    return same and _named(one) == _named(other)
+
+
+def _named(run: Started) -> tuple[object, ...]:
+    return run.model, run.weights, run.code.entry_point

@@ -285,7 +285,7 @@ def _determinism() -> dict[str, Any]:
 
 
 def _threads(unknown: dict[str, str]) -> dict[str, Any]:
-    none: dict[str, int] = {}
+    none: dict[str, Any] = {}
     return {
         **{name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
         "usable_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -293,6 +293,8 @@ def _threads(unknown: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _pools() -> dict[str, int]:
-    named = ((f"{pool['internal_api']} {pool['version'] or pool['prefix']}", pool["num_threads"]) for pool in pools())
-    return dict(sorted(named))
+def _pools() -> dict[str, Any]:
+    found: dict[str, set[int]] = {}  # several numbers where wheels brought a library several times
+    for pool in pools():
+        found.setdefault(f"{pool['internal_api']} {pool['version'] or pool['prefix']}", set()).add(pool["num_threads"])
+    return {name: min(of) if len(of) == 1 else sorted(of) for name, of in sorted(found.items())}

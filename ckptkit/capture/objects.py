@@ -7,6 +7,7 @@ import enum
 import fractions
 import json
 import math
+import os
 import re
 import sys
 import types
@@ -124,6 +125,8 @@ def _opened(value: Any) -> Any:  # noqa: ANN401 - anything at all
         return _scalar(value)
     if isinstance(value, dt.date | dt.time):
         return value.isoformat()
+    if isinstance(value, os.PathLike):
+        return _clean(os.fsdecode(value))
     if isinstance(value, dt.timedelta | decimal.Decimal | fractions.Fraction):
         return str(value)
     kind = type(value)

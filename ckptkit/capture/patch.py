@@ -3,7 +3,7 @@
 import os
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from itertools import groupby
 
@@ -27,7 +27,11 @@ _SETTING = re.compile(r"(\W*(?:export\s+)?([\w.-]{1,128})\s{0,16}[:=]\s{0,16})([
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
 _ESCAPED_STRING = re.compile(r"\\\"[^\"\\]*\\\"|'[^'\\]*'")  # of code in a notebook
 _ASSIGNED = re.compile(  # what stands before a string: a name, a hint of its type, = or :, what opens a literal
-    r"(?<![\w.-])([\w.-]{1,128})(\\?[\"']\]?)?\s{0,16}(?::[\w.\[\], |]{1,60}=|:=|=>?|(:))\s{0,16}\(?[rbuRBU]{0,2}$"
+    r"(?<![\w.-])([\w.-]{1,128})(\\?[\"']\]?)?\s{0,16}(?::[\w.\[\], |]{1,60}=|:=|=>?|(:))\s{0,16}\(?\\?\s{0,64}[rbuRBU]{0,2}$"
+)
+_FALLBACK = re.compile(  # what stands before a string that is taken where nothing is given: `getenv("API_KEY", "...")`
+    r"(?:get|getenv|putenv|setdefault|setenv)\(\s*\\?[\"']([\w.-]{1,128})\\?[\"'],\s*$"
+    r"|(?:argument|option)\((?:[^()]|\([^()]*\))*?--([\w-]{1,128})(?:[^()]|\([^()]*\))*\bdefault\s*=\s*$"
 )
 _REACH = 256
 _BINARY = re.compile(r"^index ([0-9a-f]+)\.\.([0-9a-f]+).*\nGIT binary patch$", re.MULTILINE)
@@ -78,7 +82,8 @@ def source(data: bytes, path: str) -> bytes:
         path: its name, which tells what a literal looks like in it.
     """
     lines = redact.tokens(data.decode("utf-8", "surrogateescape")).split("\n")
-    return "\n".join(_unassigned(line, path) for line in lines).encode("utf-8", "surrogateescape")
+    kept = _without_literals((f"+{line}" for line in lines), path)
+    return "\n".join(line[1:] for line in kept).encode("utf-8", "surrogateescape")
 
 
 def _secret_objects(sections: list[str], git: Git) -> Iterator[str]:
@@ -120,35 +125,52 @@ def _redacted(section: str, name: str, secret: frozenset[str]) -> tuple[str, str
         if not one_line_each or redact.has_secret("\n".join(line[1:] for line in lines)):
             return "", _LEFT_OUT
     if redact.may_assign(body):
-        lines = [f"+{_unassigned(line[1:], name)}" if line.startswith("+") else line for line in lines]
+        lines = list(_without_literals(lines, name))
     kept = "\n".join(lines)
     if kept != body:
         return header + at + kept, "redacted: holds a secret"
     return section, "kept by Git LFS: the patch holds its pointer" if _LFS.search(body) else ""
 
 
-def _unassigned(line: str, path: str) -> str:
+def _without_literals(lines: Iterable[str], path: str) -> Iterator[str]:
+    """Lines of a patch, of which the added ones lose the literals that are assigned to a secret's name."""
+    above = ""
+    for line in lines:
+        yield f"+{_unassigned(line[1:], path, above)}" if line.startswith("+") else line
+        if not line.startswith("-"):
+            above = f"{above}{line[1:]}\n"[-_REACH:]
+
+
+def _unassigned(line: str, path: str, above: str) -> str:
     """A line of a file without literals that are assigned to a secret's name; calls, names and attributes are none."""
-    if not redact.may_assign(line):
+    quoted = '"' in line or "'" in line
+    if not redact.may_assign(above + line if quoted else line):
         return line
     settings = _SETTINGS.fullmatch(path)
     if settings:
         whole = None if settings["shell"] else _SETTING.fullmatch(line)
         mark = redact.literal(whole[2], whole[3].strip()) if whole else None
         return f"{whole[1]}{mark}{whole[4]}" if whole and mark else redact.assignments(line)
-    python = path.endswith((".py", ".pyi", ".ipynb"))
     out: list[str] = []
     done = 0
     # Strings are taken from left to right, so that `"Password: "` is one and not the beginning of an assignment.
     for string in (_ESCAPED_STRING if path.endswith(".ipynb") else _STRING).finditer(line):
-        before = _ASSIGNED.search(line[max(done, string.start() - _REACH) : string.start()])
+        before = line[done : string.start()] if done else above + line[: string.start()]
         value = string[0].strip("\\\"'")
-        hint = python and before and before[3] and not before[2]  # of a type: `password: "Secret"`
-        mark = redact.literal(before[1], value) if before and not hint else None
+        mark = redact.literal(_assigned_to(before[-_REACH:], path), value)
         if mark:
             out += [line[done : string.start()], string[0].replace(value, mark)]
             done = string.end()
     return "".join([*out, line[done:]])
+
+
+def _assigned_to(before: str, path: str) -> str:
+    """The name that a string is assigned to, by what stands before it; empty where there is none."""
+    if found := _FALLBACK.search(before):
+        return found[1] or found[2]
+    found = _ASSIGNED.search(before)
+    is_hint = found and found[3] and not found[2] and path.endswith((".py", ".pyi", ".ipynb"))  # `password: "Secret"`
+    return found[1] if found and not is_hint else ""
 
 
 def _name(first: str) -> str:

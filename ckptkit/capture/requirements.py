@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ckptkit import redact
 from ckptkit.capture.distributions import Installed
-from ckptkit.capture.editables import top
+from ckptkit.capture.editables import top, unpushed
 from ckptkit.checkpoint import REQUIREMENTS, REQUIREMENTS_VCS
 from ckptkit.record import Editable, Origin
 
@@ -90,6 +90,8 @@ def _editable(each: Installed, found: Editable, project: Path) -> str:
         return _without(each, f"editable, changed since its commit {found.code.commit}: {found.path}")
     if found.url in {None, "local"}:
         return _without(each, f"editable, its repository has no remote; commit {found.code.commit}: {found.path}")
+    if unpushed(Path(folder), found.code.commit) is not False:
+        return _without(each, f"editable, its commit {found.code.commit} is not known to be on a remote: {found.path}")
     below = os.path.relpath(os.path.realpath(folder), tree)
     address = f"git+{_as_url(str(found.url))}@{found.code.commit}"
     return _at(each, address, [] if below == "." else [f"subdirectory={below}"])

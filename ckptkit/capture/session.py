@@ -32,6 +32,7 @@ class Start:
         names: the names of these datasets.
         files: SHA-256 of the configuration files, by path.
         config: the configuration, where it was given as files alone, or was noted.
+        config_changed: of a run that was noted, the configuration files that had changed when it ended.
         code: the work tree.
         generators: the states of random generators.
         hasher: hashes the data in the background; None where there is none, or no further process could be had.
@@ -52,6 +53,7 @@ class Start:
     hasher: background.Hasher | None
     noted: Observation | None = None
     ended: float | None = None
+    config_changed: tuple[str, ...] | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -106,8 +108,15 @@ def begin(
 
 
 def changed_config(start: Start, project: Path) -> tuple[str, ...] | None:
-    """Configuration files that were written or removed; None where that is not known, as of objects."""
+    """Configuration files that were written or removed; None where that is not known, as of objects.
+
+    Of a run that another process noted: by its end, since they may be edited later.
+    """
+    if start.ended is not None:
+        return start.config_changed
     changed = sorted(redact.path(path, project)[0] for path, known in start.files.items() if _sha256(path) != known)
+    if start.noted is not None and changed:
+        return None
     return tuple(changed) if changed or start.config is not None else None
 
 

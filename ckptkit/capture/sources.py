@@ -25,7 +25,7 @@ _DATA = (".csv", ".jsonl", ".ndjson", ".tsv")  # text, but no code: data is dige
 
 
 def kept(
-    project: Path, held: Container[str] | None, arguments: Sequence[str], unknown: dict[str, str]
+    project: Path, held: Container[str] | None, arguments: Sequence[str], unknown: dict[str, str], *, cwd: Path
 ) -> tuple[tuple[Source, ...], dict[str, bytes]]:
     """What of the code has to be copied, as no commit and no patch brings it back, sorted by path.
 
@@ -34,12 +34,13 @@ def kept(
         held: paths from the project that git's tree holds; None outside of git.
         arguments: the command line; its words, and what stands in them after ``=`` or ``@``, may name a file.
         unknown: takes the reasons of files that are not copied.
+        cwd: where the command line was given, which names in it are relative to.
 
     Returns:
         The sources, and by their path in the version their bytes, secrets left out.
     """
     none: tuple[tuple[Source, ...], dict[str, bytes]] = (), {}
-    return attempt(unknown, _FIELD, lambda: _kept(_candidates(project, arguments, held), unknown), none)
+    return attempt(unknown, _FIELD, lambda: _kept(_candidates(project, arguments, held, cwd), unknown), none)
 
 
 def _kept(found: Mapping[str, str], unknown: dict[str, str]) -> tuple[tuple[Source, ...], dict[str, bytes]]:
@@ -69,12 +70,14 @@ def _kept(found: Mapping[str, str], unknown: dict[str, str]) -> tuple[tuple[Sour
     return tuple(sorted(out, key=lambda source: source.path)), files
 
 
-def _candidates(project: Path, arguments: Sequence[str], held: Container[str] | None) -> dict[str, str]:
+def _candidates(
+    project: Path, arguments: Sequence[str], held: Container[str] | None, cwd: Path
+) -> dict[str, str]:
     """Files to be kept, by their paths from the project."""
     root = os.path.realpath(project)
     found = {path: next(iter(files.values())) for path, files in project_files(project).items()}
     for name in (name for word in arguments for name in _names(word)):
-        file = os.path.realpath(name)
+        file = os.path.realpath(os.path.join(cwd, name))  # noqa: PTH118 - a string
         below = file.removeprefix(f"{root.rstrip('/')}/")
         # An interpreter or command of an environment in the project is named on a command line too.
         if below != file and not installed(root, below.split("/")) and _is_text(file):

@@ -11,23 +11,12 @@ from ckptkit.redact.naming import kind_of
 
 _SHORTEST = len("xoxb-0123456789")  # of all tokens; most of what is looked at is shorter
 _PEM = r"-----{}[ A-Z0-9]{{0,40}}PRIVATE KEY(?: BLOCK)?-----"
-_LINE, _END = (
-    r"[A-Za-z0-9+/]{16,}={0,2}",
-    r"(?:\\[nr]|[\s\"',]){1,16}",
-)  # of a key, as it stands in a file or in a literal
+_LINE = r"[A-Za-z0-9+/]{16,}={0,2}"  # of a key
+_END = r"(?:\\[nr]|[\s\"',]){1,16}"  # of a line, as it stands in a file or in a literal
 
-# Kind, a text that must be there (looking for it first is far quicker), the form.
+# Those that begin a word: kind, a text that must be there (looking for it first is far quicker), the form.
 _TOKENS = (
-    (
-        "private-key",  # whole, or its beginning; nothing between two constants of a program
-        "PRIVATE KEY",
-        rf"{_PEM.format('BEGIN')}(?:(?:(?!-----BEGIN)[^{{}}\[\]_;])*?{_PEM.format('END')}|(?:{_END}{_LINE})+)",
-    ),
-    ("private-key", "PRIVATE KEY", rf"(?:(?<![A-Za-z0-9+/]){_LINE}{_END}){{1,64}}{_PEM.format('END')}"),
-    ("private-key", "AGE-SECRET-KEY-", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
-    ("webhook", "hooks.slack.com/", r"https://hooks\.slack\.com/[\w/+-]+"),
-    ("webhook", "/api/webhooks/", r"https://(?:\w{1,16}\.)?discord(?:app)?\.com/api/webhooks/\d+/[\w-]+"),
-    ("webhook", ".webhook.office.com/", r"https://[\w-]{1,64}\.webhook\.office\.com/webhookb2/[\w@/-]+"),
+    ("private-key", "AGE-SECRET-KEY-", r"AGE-SECRET-KEY-1[0-9A-Z]{58,}"),
     ("huggingface", "hf_", r"hf_[A-Za-z0-9]{30,}"),
     ("huggingface", "api_org_", r"api_org_[A-Za-z0-9]{30,}"),
     *(("github", f"gh{letter}_", rf"gh{letter}_[A-Za-z0-9]{{36,}}") for letter in "oprsu"),
@@ -39,13 +28,13 @@ _TOKENS = (
         r"(?:AKIA|ASIA|ABIA|ACCA|A3T[A-Z0-9])[A-Z2-7]{16}(?![A-Za-z0-9])(?:[\"',:;\s]{1,4}[A-Za-z0-9/+]{40}(?![\w/+=]))?",
     ),
     ("google", "AIza", r"AIza[\w-]{35,}"),
-    ("google", "GOCSPX-", r"GOCSPX-[\w-]{28}"),
+    ("google", "GOCSPX-", r"GOCSPX-[\w-]{28,}"),
     ("google", "ya29.", r"ya29\.[\w-]{20,}"),
     ("anthropic", "sk-ant-", r"sk-ant-[\w-]{16,}"),
     ("openai", "sk-", r"sk-(?:proj|svcacct|admin|or-v1)-[\w-]{20,}"),
     ("openai", "sk-", r"sk-(?=[A-Za-z]*\d)[A-Za-z0-9]{20,}"),
     ("slack", "xox", r"xox[abeoprs]-[\w-]{10,}"),
-    ("slack", "xapp-", r"xapp-\d-[A-Z0-9]+-\d+-[a-f0-9]{20,}"),
+    ("slack", "xapp-", r"xapp-\d-[A-Z0-9]+-\d+-[A-Za-z0-9]{20,}"),
     ("neptune", "eyJhcGlfYWRkcmVzcyI6", r"eyJhcGlfYWRkcmVzcyI6[\w+/-]{20,}={0,2}"),  # {"api_address":
     ("jwt", "eyJ", r"(?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"),
     ("npm", "npm_", r"npm_[A-Za-z0-9]{36,}"),
@@ -54,32 +43,42 @@ _TOKENS = (
     ("wandb", "wandb_v1_", r"wandb_v1_\w{40,}"),
     ("discord", "iscord", r"[MNO][\w-]{23,25}\.[\w-]{6}\.[\w-]{27,38}(?![\w.-])"),
     ("telegram", ":A", r"\d{8,10}:A[\w-]{34}(?![\w-])"),
-    ("sendgrid", "SG.", r"SG\.[\w-]{22}\.[\w-]{43}"),
+    ("sendgrid", "SG.", r"SG\.[\w-]{22}\.[\w-]{43,}"),
     *(("stripe", f"k_{mode}_", rf"[rs]k_{mode}_[A-Za-z0-9]{{10,}}") for mode in ("live", "test")),
     ("stripe", "whsec_", r"whsec_[A-Za-z0-9+/]{24,}={0,2}"),
-    ("azure", "Q~", r"[\w~.]{3}\dQ~[\w~.-]{31,34}"),
+    ("azure", "Q~", r"[\w~.]{3}\dQ~[\w~.-]{31,}"),
     ("replicate", "r8_", r"r8_[A-Za-z0-9]{37,}"),
     ("groq", "gsk_", r"gsk_[A-Za-z0-9]{40,}"),
     ("together", "tgp_v1_", r"tgp_v1_[\w-]{40,}"),
     ("anyscale", "esecret_", r"esecret_[A-Za-z0-9]{20,}"),
     ("anyscale", "aph0_", r"aph0_[\w+/=-]{20,}"),
-    ("kaggle", "KGAT_", r"KGAT_[0-9a-fA-F]{32}"),
+    ("kaggle", "KGAT_", r"KGAT_[0-9a-zA-Z]{32,}"),
     ("nvidia", "nvapi-", r"nvapi-[\w-]{40,}"),
     ("perplexity", "pplx-", r"pplx-[A-Za-z0-9]{40,}"),
     ("xai", "xai-", r"xai-[A-Za-z0-9]{60,}"),
-    ("langsmith", "lsv2_", r"lsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-f]{10}"),
+    ("langsmith", "lsv2_", r"lsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-zA-Z]{10,}"),
     ("pinecone", "pcsk_", r"pcsk_\w{40,}"),
     ("docker", "dckr_", r"dckr_(?:pat|oat)_[\w-]{20,}"),
-    ("digitalocean", "_v1_", r"do[opr]_v1_[0-9a-f]{64}"),
+    ("digitalocean", "_v1_", r"do[opr]_v1_[0-9a-zA-Z]{64,}"),
     ("sentry", "sntry", r"sntry[su]_[\w+/=-]{40,}"),
     ("vault", "hv", r"hv[bs]\.[\w-]{24,}"),
     ("atlassian", "ATATT3", r"ATATT3[\w=-]{60,}"),
 )
 
-# Those that are known by what stands before them, which stays: kind, a text that must be there, before, the form.
+# Those that begin anywhere, or after what makes them known, which stays: kind, a text, what stands before, the form.
 _FOLLOWING = (
+    (
+        "private-key",  # whole, or its beginning; nothing between two constants of a program
+        "PRIVATE KEY",
+        "",
+        rf"{_PEM.format('BEGIN')}(?:(?:(?!-----BEGIN)[^{{}}\[\]_;])*?{_PEM.format('END')}|(?:{_END}{_LINE})+)",
+    ),
+    ("private-key", "PRIVATE KEY", "", rf"(?:(?<![A-Za-z0-9+/]){_LINE}{_END}){{1,64}}{_PEM.format('END')}"),
+    ("webhook", "hooks.slack.com/", "", r"https://hooks\.slack\.com/[\w/+-]+"),
+    ("webhook", "/api/webhooks/", "", r"https://(?:\w{1,16}\.)?discord(?:app)?\.com/api/webhooks/\d+/[\w-]+"),
+    ("webhook", ".webhook.office.com/", "", r"https://[\w-]{1,64}\.webhook\.office\.com/webhookb2/[\w@/-]+"),
     ("bearer", "earer ", r"[Bb]earer ", r"(?=[^\s\d]*\d)[\w.~+/-]{20,}=*"),
-    ("wandb", "wandb", r"wandb(?: login |[=:])", r"[0-9a-f]{40}\b"),
+    ("wandb", "wandb", r"wandb(?: login |[=:]|[\s\"':{_.\\]{1,32}(?:api[_.-]?)?key\W{1,8})", r"[0-9a-f]{40}\b"),
     (
         "wandb",
         "wandb.login",
@@ -93,13 +92,13 @@ _FOLLOWING = (
         r"\\?[\"']username\\?[\"']\s?:\s?\\?[\"'][^\"'\n]{1,64}[\"']\s?,\s*\\?[\"']key\\?[\"']\s?:\s?\\?[\"']",
         r"[0-9a-f]{32}\b",
     ),
-    ("azure", "Key=", r"\b(?:AccountKey|SharedAccessKey)=", r"[A-Za-z0-9+/]{42,88}={0,2}"),
-    ("azure", "sig=", r"\bsig=", r"[\w%+/-]{40,}(?:%3[Dd]|=)"),
+    ("azure", "Key=", r"\b(?:AccountKey|SharedAccessKey)=", r"[A-Za-z0-9+/]{42,}={0,2}"),
+    ("azure", "sig=", r"\bsig=", r"[\w%+/-]{40,}(?:%3[Dd]|=)(?![\w%<])"),
     (
         "password",
         "machine ",
         r"\bmachine\s{1,8}\S{1,256}\s{1,8}login\s{1,8}\S{1,256}\s{1,8}password\s{1,8}",
-        r"[^\s<]\S*",
+        r"[^\s<][^\s\"\']*",
     ),
 )
 _FORMS = (
@@ -119,12 +118,12 @@ def tokens(value: str) -> str:
     """``value`` without tokens of a public form, and URLs in it without credentials."""
     if keeping.get() or (len(value) < _SHORTEST and "://" not in value):
         return value
-    for kind, sign, form in _FORMS:
-        if sign in value:
-            value = re.sub(form, rf"\1<redacted:{kind}>", value)
     if "://" in value:
         value = _USER_INFO.sub(r"\1\2", value)
         value = _QUERY.sub(lambda found: found[1] if _is_signed(found) else found[0], value)
+    for kind, sign, form in _FORMS:
+        if sign in value:
+            value = re.sub(form, rf"\1<redacted:{kind}>", value)
     return value
 
 

@@ -27,7 +27,7 @@ _SECRET = re.compile(
 _VAGUE = re.compile(r"(?:.* )?(auth|pass|sas|session|signature|token)")  # a secret only where the value looks like one
 _ABOUT = re.compile(  # a last word that makes the name one of something about a secret
     r"(?:.* )?(?:backend|column|count|dim|dir|env|expiry|field|file|folder|hint|ids?|index|layers?|len|length|manager"
-    r"|names?|paths?|policy|provider|size|store|type)"
+    r"|names?|paths?|policy|provider|separator|size|store|type|variable)"
 )
 # What tells nothing: no value, one to be given (???, ***), a reference, the sign of a block in YAML, what was redacted.
 _ORDINARY = re.compile(
@@ -57,11 +57,12 @@ _SIGNS = (
     "webhook",
 )
 _NAME_IN_LINE = re.compile(
-    r"(?<![\w.-])([A-Za-z]{1,32} (?i:key|token)|[\w.-]{1,128})[\"']?[^\S\n]{0,4}(?::=?|==?)[^\S\n]{0,4}"
+    r"(?<![\w.-])([A-Za-z]{1,32} (?i:key|token)|[\w.-]{1,128})\\?[\"']?\]?[^\S\n]{0,4}(?::=?|==?)[^\S\n]{0,4}"
 )
 _VALUE_IN_LINE = re.compile(  # quoted, a reference, or a word with the , ; & } that neither end it nor lead to a name
     r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|\$?\{[^{}\n]*\}|\$\{\{[^{}\n]*\}\}"
-    r"|(?:(?:Basic|Bearer|Token) )?[\"']?(?:[^\s\"',;&}]|[,;&}](?=[^\s\"',;&}])(?![\w.-]{1,128}[\"']? ?[:=]))+"
+    r"|\\\"[^\"\\\n]*\\\"|\\'[^'\\\n]*\\'"
+    r"|(?:(?i:basic|bearer|token) )?[\"']?(?:[^\s\"',;&}]|[,;&}](?=[^\s\"',;&}])(?![\w.-]{1,128}[\"']? ?[:=]))+"
 )
 ADDRESS = re.compile(r"\b(?:addr(?:s|ess|esses)?|endpoints?|host(?:s|id|names?)?)\b")
 _NO_HOST = re.compile(  # an address that every machine has, or a number
@@ -84,7 +85,8 @@ def may_assign(value: str) -> bool:
 def literal(name: str, value: str) -> str | None:
     """What takes the place of a literal in source code that is assigned to ``name``; None when it may stay."""
     kind = kind_of(name)
-    if kind is None or not kind[1] or _bare(name.rpartition(".")[2]) == _bare(value):  # PASSWORD = "password"
+    names_one = _bare(name).endswith(_bare(value)) and kind_of(value)  # PASSWORD = "password", ENV_TOKEN = "HF_TOKEN"
+    if kind is None or not kind[1] or names_one:
         return None
     return mark(kind, value)
 
@@ -137,7 +139,7 @@ def assigned(value: str, *, certain: bool) -> str:
         if kind is None or name.end() < done or (certain and not kind[1]):
             continue
         found = _VALUE_IN_LINE.match(value, name.end())
-        bare = found[0].strip("\"'") if found else ""
+        bare = found[0].strip("\\\"'") if found else ""
         told = mark(kind, bare)
         if found and told:
             out += [value[done : name.end()], found[0].replace(bare, told)]

@@ -45,8 +45,9 @@ def _anonymous(value: str) -> str:
     users, hosts = _users(), _hosts(os.uname().nodename)
     if any(user in value for user in users):  # a URL's path is no path of this machine
         names = "|".join(map(re.escape, users))
-        form = rf"(?<![\w+.-])(?!file:)[A-Za-z][\w+.-]{{0,20}}://[^\s\"']*|(?<=/)(?:{names})(?![\w-]|\.\w)"
-        value = re.sub(form, lambda found: found[0] if "://" in found[0] else "<user>", value)
+        before = r"(?<=/)|(?<=/tmp/)(?P<of>[\w-]{1,64}[_-])"  # /tmp/torchinductor_me, /tmp/pytest-of-me
+        form = rf"(?<![\w+.-])(?!file:)[A-Za-z][\w+.-]{{0,20}}://[^\s\"']*|(?:{before})(?:{names})(?![\w-]|\.\w)"
+        value = re.sub(form, lambda found: found[0] if "://" in found[0] else f"{found['of'] or ''}<user>", value)
     if any(host in value for host in hosts):
         form = rf"{_MARK.pattern}|(?<![A-Za-z0-9<-])(?:{'|'.join(map(re.escape, hosts))})(?![A-Za-z0-9-])"
         value = re.sub(form, lambda found: found[0] if found[0].startswith("<") else "<host>", value)

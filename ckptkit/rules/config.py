@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ckptkit import documents
+from ckptkit import ambiguity
 from ckptkit.checkpoint import CONFIG, LINEAGE, Checkpoint, Unreadable
 from ckptkit.record import Lineage
 from ckptkit.rules.base import Fault, intact, rule, some, unknown
@@ -156,11 +156,12 @@ def ambiguous(found: Checkpoint) -> Iterator[Fault]:
     text = found.texts.get(CONFIG)
     if isinstance(text, Unreadable | None) or not intact(found, CONFIG):
         return
-    words = documents.ambiguous(text.encode())
+    words = ambiguity.ambiguous(text.encode())
     for each in words[:_SHOWN]:
         yield Fault(str(each), CONFIG, line=each.line, column=each.column)
     if len(words) > _SHOWN:
-        yield Fault(f"{len(words) - _SHOWN} more words like these", CONFIG)
+        more = words[_SHOWN]
+        yield Fault(f"{len(words) - _SHOWN} more words like this", CONFIG, line=more.line, column=more.column)
 
 
 RULES = (no_config, no_seed, values_differ, number_as_text, changed, ambiguous)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ckptkit.checkpoint import LINEAGE, Checkpoint, Unreadable
-from ckptkit.pickles import HOSTILE
+from ckptkit.pickles import HOSTILE, LISTED
 from ckptkit.record import Lineage
 from ckptkit.rules.base import Fault, intact, refused, rule
 from ckptkit.weights import Header
@@ -27,9 +27,11 @@ def pickled(found: Checkpoint) -> Iterator[Fault]:
     """Loading a pickle runs whatever code it names, and it loads only under the libraries that wrote it.
 
     Fine for your own use; nobody else should have to trust it. What it imports was learnt without loading it.
+    torch.load(..., weights_only=True) refuses whatever is more than tensors and plain values.
     """
     for path, header in _dangerous(found):
-        yield Fault("; ".join(header.dangers), path)
+        hint = "load it with weights_only=True and never without" if header.dangers == (LISTED,) else ""
+        yield Fault("; ".join(header.dangers), path, hint)
 
 
 @rule(

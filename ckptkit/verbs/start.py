@@ -61,17 +61,18 @@ def _start(
     given = intake.sources(config)
     sources = [cwd / disk.expand(each) if isinstance(each, str | os.PathLike) else each for each in given]
     outputs = [cwd / disk.expand(each) for each in weights]
-    other = ranks.other_rank() is not None
+    again, other = _reads_again(), ranks.other_rank() is not None
     begun = session.begin(
         moment(from_training=True, modified=None, cwd=cwd),
         run=new_run(),
-        data={} if other else paths,
+        data={} if again or other else paths,
         sources=sources,
         cwd=cwd,
         exclude=[home, *outputs, *paths],
     )
     unwritten: dict[str, str] = {}
-    attempt(unwritten, "run", lambda: _note(begun, model, sources, outputs, home, other=other), None)
+    if not again:
+        attempt(unwritten, "run", lambda: _note(begun, model, sources, outputs, home, other=other), None)
     return Begun(
         model=model,
         config=sources,
@@ -80,6 +81,12 @@ def _start(
         start=begun,
         warnings=tuple(f"the start is not noted on disk: {why}" for why in unwritten.values()),
     )
+
+
+def _reads_again() -> bool:
+    """Whether a worker of multiprocessing reads the script once more, for its functions; then it is no other run."""
+    processes = sys.modules.get("multiprocessing.process")
+    return processes is not None and getattr(processes.current_process(), "_inheriting", False)
 
 
 def _note(
@@ -93,10 +100,11 @@ def _note(
 ) -> None:
     """Note the run on disk now, and again when its process ends; a rank that will not save notes its machine alone."""
     roots.open_root(root)
+    notes = started.folder(root) / "ranks"
     if ranks.distributed() and begun.now.started is not None:
         machine = hardware.hardware({})
         facts = {name: getattr(machine, name) for name in ("platform", "cpu", "memory", "gpus", "driver", "libraries")}
-        ranks.note(started.folder(root) / "ranks", begun.now.started, facts)
+        ranks.note(notes, begun.now.started, facts)
     if other:
         return
     project = begun.now.project
@@ -112,6 +120,7 @@ def _note(
             python=None,
             unknown=unknown,
             before=begun.code,
+            notes=notes,
         )
         run, files = noted.note(
             begun, seen, model=model, weights=outputs, resolved=resolved, ended=ended, unknown=unknown
@@ -119,7 +128,7 @@ def _note(
         started.write(root, run, files)
 
     def end() -> None:
-        if os.getpid() == process:  # not in a fork that ends
+        if os.getpid() == process and started.is_there(root, begun.id):  # not in a fork, nor where it was removed
             if script is not None:
                 main.__file__ = script  # which Python takes away once the script has run
             attempt({}, "run", lambda: write(time.time()), None)

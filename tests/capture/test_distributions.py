@@ -35,6 +35,17 @@ def test_the_first_on_the_path_wins(tmp_path: Path) -> None:
     assert [(each.name, each.version) for each in installed(tmp_path / "one", tmp_path / "two")] == [("Py_YAML", "2")]
 
 
+def test_metadata_in_an_old_encoding(tmp_path: Path) -> None:
+    info = install(tmp_path, "old", "1")
+    (info / "METADATA").write_bytes(b"Author: Jos\xe9\nName: old\nVersion: 1\n\n\xff")
+    assert [(each.name, each.version) for each in installed(tmp_path)] == [("old", "1")]
+
+
+def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+    install(tmp_path, "lib", "1", source={"dir_info": {"editable": True}, "url": "file:///lib%00"})
+    assert [each.folder for each in installed(tmp_path)] == [None]
+
+
 def test_broken_ones_are_named(tmp_path: Path) -> None:
     install(tmp_path, "good", "1")
     (tmp_path / "empty-1.dist-info").mkdir()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sites import editable, install, installed
 
-from ckptkit.capture.editables import editables, top
+from ckptkit.capture.editables import editables, top, unpushed
 
 
 def repository(folder: Path, remote: str | None = None) -> str:
@@ -46,6 +46,29 @@ def test_the_project_is_not_asked(tmp_path: Path) -> None:
         install(tmp_path / "site", name, "1", source=editable(folder))
     found = editables(installed(tmp_path / "site"), tmp_path / "project" / "python", {})
     assert [(each.path, each.url, each.code) for each in found] == [("project", None, None), (".", None, None)]
+
+
+def test_what_the_installation_left_is_no_change(tmp_path: Path) -> None:
+    repository(tmp_path / "lib", "https://example.org/lib.git")
+    for name, folder in (("lib", "lib"), ("part", "lib/python")):
+        install(tmp_path / "site", name, "1", source=editable(tmp_path / folder))
+        for made in (tmp_path / folder / f"{name}.egg-info", tmp_path / folder / "src" / f"{name}.egg-info"):
+            made.mkdir(parents=True)
+            (made / "PKG-INFO").write_text("made\n")
+    found = editables(installed(tmp_path / "site"), tmp_path, {})
+    assert [each.code and each.code.dirty for each in found] == [False, False]
+
+
+def test_whether_a_commit_is_on_a_remote(tmp_path: Path) -> None:
+    commit = repository(tmp_path / "lib", "https://example.org/lib.git")
+    assert unpushed(tmp_path / "lib" / "python", commit) is True
+    subprocess.run(["git", "update-ref", "refs/remotes/origin/main", commit], cwd=tmp_path / "lib", check=True)
+    assert unpushed(tmp_path / "lib" / "python", commit) is False
+    subprocess.run(["git", "clone", "-q", tmp_path / "lib", tmp_path / "clone"], check=True)
+    assert unpushed(tmp_path / "clone", commit) is False
+    subprocess.run(["git", "commit", "-q", "--allow-empty", "-m", "second"], cwd=tmp_path / "clone", check=True)
+    assert unpushed(tmp_path / "clone", "HEAD") is True
+    assert unpushed(tmp_path, commit) is None
 
 
 def test_a_repository_that_cannot_be_read(tmp_path: Path) -> None:

@@ -355,6 +355,41 @@ def test_functions_that_others_put_in_a_module_are_not_judged_by_its_file(tmp_pa
     assert run(other, edit, train=train) == ({"train.py": ["<lambda>"]}, {})
 
 
+TAKES_AWAY = {
+    "a deleted class": "class Gone:\n    def f(self):\n        return 1\n\n\ndel Gone\n",
+    "a deleted method": "class Less:\n    def f(self):\n        return 1\n\n\ndel Less.f\n",
+    "a class from C": "class attrgetter:\n    def f(self):\n        return 1\n\n\nfrom operator import attrgetter\n",
+    "a decorator": "@lambda kind: dict\nclass Other:\n    def f(self):\n        return 1\n",
+    "a metaclass": "class Meta(type):\n    def __new__(meta, name, bases, inside):\n"
+    "        return super().__new__(meta, name, bases, {})\n\n\n"
+    "class Empty(metaclass=Meta):\n    def f(self):\n        return 1\n",
+    "a flag": "import types\n\n\n@types.coroutine\ndef sleep():\n    yield\n",
+}
+
+
+@pytest.mark.parametrize("source", TAKES_AWAY.values(), ids=TAKES_AWAY.keys())
+def test_what_is_loaded_otherwise_than_it_is_written_is_not_changed(source: str, tmp_path: Path) -> None:
+    assert run(tmp_path, "pathlib.Path('model.py').touch()", model=f"{MODEL}\n\n{source}") == ({}, {})
+
+
+def test_code_made_elsewhere_in_the_name_of_a_file_is_not_judged_by_it(tmp_path: Path) -> None:
+    """As hypothesis makes functions that tracebacks show where the test stands."""
+    made = "eval(compile('lambda: 7', model.__file__, 'eval'), {})"
+    assert run(tmp_path, "", train=TRAIN.replace("RATE = 0.375", f"model.made = {made}\nRATE = 0.375")) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"), [("", {}), (replaced("train.py", "0.375", "0.5"), {"train.py": ["<module>"]})]
+)
+def test_a_debugger_s_top_level_is_not_that_of_the_script(
+    edit: str, expected: dict[str, list[str]], tmp_path: Path
+) -> None:
+    train = TRAIN.replace("print(json", "os.write(3, json").replace("unknown]))", "unknown]).encode())")
+    debug = "import os, sys; os.dup2(1, 3); os.dup2(2, 1); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    command = ("-c", debug, "-m", "pdb", "-c", "continue", "-c", "quit", "train.py")
+    assert run(tmp_path, edit, *command, train=train) == (expected, {})
+
+
 def test_compiled_functions_are_compared_by_their_python(tmp_path: Path) -> None:
     """As numba, jax and torch.compile keep it: in ``__wrapped__`` or another attribute of an object."""
     model = f"""{MODEL}

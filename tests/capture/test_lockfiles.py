@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ckptkit.capture.lockfiles import lockfiles
-from ckptkit.record import CondaPackage, LockDifference, Lockfile, Package
+from ckptkit.record import CondaPackage, LockDifference, Lockfile, Origin, Package
 
 INSTALLED = (
     Package(name="numpy", version="2.4.6", imported=True),
@@ -218,6 +218,48 @@ def test_what_took_part_and_no_lock_file_names(tmp_path: Path) -> None:
         LockDifference(name="nvidia-added", locked=(), installed="4"),
     )
     assert [each.differs for each in found] == [added, added]
+
+
+COMMIT, OTHER = "c" * 40, "0d" * 20
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("uv.lock", '[[package]]\nname = "lib"\nversion = "1.2"\nsource = {{ git = "https://x/lib?rev=main#{0}" }}\n'),
+        ("poetry.lock", '[[package]]\nname = "lib"\nversion = "1.2"\n\n[package.source]\nresolved_reference = "{0}"\n'),
+        ("pdm.lock", '[[package]]\nname = "lib"\nversion = "1.2"\ngit = "https://x/lib"\nrevision = "{0}"\n'),
+        ("pylock.toml", '[[packages]]\nname = "lib"\n\n[packages.vcs]\ncommit-id = "{0}"\n'),
+        ("pylock.uv.toml", '[[packages]]\nname = "lib"\nvcs = {{ type = "git", commit-id = "{0}" }}\n'),
+        ("Pipfile.lock", '{{"default": {{"lib": {{"git": "https://x/lib", "ref": "{0}"}}}}}}'),
+        ("requirements.lock", "lib[all] @ git+ssh://git@x/lib@{0}#subdirectory=py ; python_version > '3'\n"),
+    ],
+)
+def test_what_is_locked_by_its_commit(tmp_path: Path, name: str, text: str) -> None:
+    origin = Origin(kind="vcs", url="local", commit=COMMIT, sha256=None, subdirectory=None)
+    packages = (Package(name="lib", version="1.2", imported=True, origin=origin),)
+    for locked, differs in {
+        COMMIT: (),
+        OTHER: (LockDifference(name="lib", locked=(OTHER,), installed=COMMIT),),
+    }.items():
+        (found,), unknown = look(tmp_path, {name: text.format(locked)}, packages)
+        assert (found.differs, unknown) == (differs, {})
+        (found,), _ = look(tmp_path, {}, packages, frozenset({"lib"}))
+        assert found.differs == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("uv.lock", '[[package]]\nname = "lib"\nsource = { directory = "lib" }\n'),
+        ("pylock.toml", '[[packages]]\nname = "lib"\n\n[[packages.wheels]]\nname = "lib-1-py3-none-any.whl"\n'),
+        ("Pipfile.lock", '{"default": {"lib": {"path": "lib"}}}'),
+        ("requirements.lock", "lib @ https://example.org/lib-1.whl\n"),
+    ],
+)
+def test_what_is_locked_without_a_version(tmp_path: Path, name: str, text: str) -> None:
+    (found,), unknown = look(tmp_path, {name: text}, (Package(name="lib", version="1", imported=True),))
+    assert (found.differs, unknown) == ((), {})
 
 
 def test_what_is_not_compared(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import threadpoolctl
 from scripts import python
 
 from ckptkit.capture.numerics import gpus_in_use, numerics
@@ -92,6 +93,15 @@ def test_sklearn_and_blas() -> None:
     assert threads["OPENBLAS_NUM_THREADS"] == "1"
     assert 1 in {count for name, count in threads["pools"].items() if name.startswith(("openblas", "openmp"))}
     assert unknown == {}
+
+
+def test_one_library_loaded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = [
+        {"internal_api": api, "version": None, "prefix": api, "num_threads": count}
+        for api, count in (("openmp", 4), ("blas", 2), ("openmp", 1), ("blas", 2))
+    ]
+    monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda: told)
+    assert numerics({}).threads["pools"] == {"blas blas": 2, "openmp openmp": [1, 4]}
 
 
 @pytest.mark.torch

@@ -61,7 +61,7 @@ def test_all_of_it(site: Path, tmp_path: Path) -> None:
     assert files["requirements.txt"].decode() == f"{HEAD}lib==1\n"
     assert files["requirements-vcs.txt"].decode().endswith(f"\nvcs @ git+https://example.org/vcs@{'c' * 40}\n")
     assert (found.source, found.editable, found.conda) == ("this process", (), ())
-    assert found.lockfiles[0].differs == (LockDifference(name="lib", locked=("2",), installed="1"),)
+    assert found.lockfiles[0].differs == (LockDifference(name="lib", locked=("2",), installed="1+cu130"),)
 
 
 def test_only_from_an_index(site: Path, tmp_path: Path) -> None:

@@ -93,7 +93,18 @@ secret = os.environ["X"]
 api_key = os.environ.get("API_KEY", "")
 api_key: "SecretStr" = None
 client = Client(token=token, secret=secret, key=lambda x: x, pad_token="<pad>", max_tokens=5)
-columns = ["password", "secret"]
+columns = ["password", "secret", "x"]
+row.get("key", "x"), row.get("password", default), find("password", "x")
+parser.add_argument("--api-key", help="x", default=None)
+parser.add_argument("--tokenizer", default="x", help="no api-key")
+client = Client(
+    "password",
+    token=(
+        "x"
+    ),
+)
+ENV_HF_TOKEN = "HF_TOKEN"
+STORAGE_KEY_SEPARATOR = ","
 headers = {"Authorization": f"Bearer {token}"}
 PASSWORD = "password"
 if password == "": pass
@@ -105,13 +116,25 @@ os.environ["API_KEY"] = "{}"
 login(api_key="{}", key="x")
 headers = {{"Authorization": "{}", "x": "y"}}
 self.secret_key = b"{}"
+os.environ.get("API_KEY", '{}')
+os.environ.setdefault("API_KEY", "{}")
+parser.add_argument(
+    "-k", "--api-key", type=str, help="the key (of x)",
+    default="{}",
+)
+API_KEY = (
+    "{}"
+)
+PASSWORD = \\
+    "{}"
 """
 MARKS = [f"<redacted:{kind}>" for kind in ("password", "password", "api-key", "api-key", "authorization", "secret")]
+MARKS += [*["<redacted:api-key>"] * 4, "<redacted:password>"]
 
 
 def test_literals_assigned_to_a_secrets_name_are_redacted(repo: Path, tmp_path: Path) -> None:
     before = (repo / "train.py").read_text()
-    (repo / "train.py").write_text(f"{UNTOUCHED}{REDACTED.format(*['hunter2'] * 6)}{before}")
+    (repo / "train.py").write_text(f"{UNTOUCHED}{REDACTED.format(*['hunter2'] * len(MARKS))}{before}")
     (repo / "ordinary.py").write_text(UNTOUCHED)
     (repo / "a.ipynb").write_text('"password = \\"hunter2\\"\\n",\n"p = getpass(\\"Password: \\")\\n"\n')
     (repo / "a.yaml").write_text(

@@ -45,6 +45,19 @@ def test_pins(tmp_path: Path) -> None:
     }
 
 
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def pushed(folder: Path) -> str:
+    """A git repository with one commit, which is returned, and on a remote."""
+    (folder / "python").mkdir(parents=True)
+    git(folder, "init", "-q")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "first")
+    git(folder, "update-ref", "refs/remotes/origin/main", "HEAD")
+    return git(folder, "rev-parse", "HEAD")
+
+
 VCS = {"vcs_info": {"vcs": "git", "commit_id": COMMIT}}
 
 
@@ -108,13 +121,25 @@ def test_what_no_index_has(tmp_path: Path, source: dict[str, Any], line: str) ->
 def test_editable_ones(
     tmp_path: Path, url: str | None, commit: str | None, *, dirty: bool, line: str, below: str
 ) -> None:
-    (tmp_path / "lib" / ".git").mkdir(parents=True)
+    real = pushed(tmp_path / "lib")
+    line = line.replace(COMMIT, real)
     install(tmp_path / "site", "lib", "1", source=editable(Path(f"{tmp_path}/lib{below}")))
-    code = CodeState(commit=commit, dirty=dirty, tree=None)
+    code = CodeState(commit=commit and real, dirty=dirty, tree=None)
     found = Editable(name="lib", version="1", path="~/lib", outside=False, url=url, code=code)
     subdirectory = "#subdirectory=python" if below and not line.startswith("#") else ""
     text = files(tmp_path / "site", tmp_path / "project", found)["requirements-vcs.txt"]
     assert text.splitlines()[-1] == line + subdirectory
+
+
+def test_an_editable_one_whose_commit_is_on_no_remote(tmp_path: Path) -> None:
+    commit = pushed(tmp_path / "lib")
+    git(tmp_path / "lib", "update-ref", "-d", "refs/remotes/origin/main")
+    install(tmp_path / "site", "lib", "1", source=editable(tmp_path / "lib"))
+    code = CodeState(commit=commit, dirty=False, tree=None)
+    found = Editable(name="lib", version="1", path="~/lib", outside=False, url="https://example.org/lib", code=code)
+    assert files(tmp_path / "site", tmp_path, found)["requirements-vcs.txt"].splitlines()[-1] == (
+        f"# lib 1: editable, its commit {commit} is not known to be on a remote: ~/lib"
+    )
 
 
 def test_editable_ones_without_a_repository_of_their_own(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def kept(project: Path, *arguments: str, held: set[str] | None = None) -> tuple[list[str], dict[str, str]]:
     """The paths of what is kept, and what is said to be unknown; file and bytes are those in the project."""
     unknown: dict[str, str] = {}
-    found, files = sources.kept(project, held, arguments, unknown)
+    found, files = sources.kept(project, held, arguments, unknown, cwd=project)
     for source in found:
         data = (project / source.path).read_bytes()
         assert source == Source(path=source.path, file=f"code/{source.path}", sha256=sha256(data).hexdigest())
@@ -104,7 +104,7 @@ def test_files_that_hold_secrets_are_never_kept(project: Path) -> None:
 def test_secrets_in_a_source_are_left_out_of_its_copy(project: Path) -> None:
     source = f'login("{TOKEN}")\n'
     (project / "train.py").write_text(source)
-    found, files = sources.kept(project, None, (), {})
+    found, files = sources.kept(project, None, (), {}, cwd=project)
     assert TOKEN.encode() not in files["code/train.py"]
     assert b"login(" in files["code/train.py"]
     assert {each.path: each.sha256 for each in found}["train.py"] == sha256(source.encode()).hexdigest()
@@ -113,7 +113,7 @@ def test_secrets_in_a_source_are_left_out_of_its_copy(project: Path) -> None:
 def test_an_odd_name_has_a_form_that_a_record_can_hold(project: Path) -> None:
     odd = os.fsdecode(b"conf-\xff\n.yaml")
     (project / odd).write_text("lr: 1\n")
-    found, files = sources.kept(project, {"train.py", "pkg/model.py"}, (odd,), {})
+    found, files = sources.kept(project, {"train.py", "pkg/model.py"}, (odd,), {}, cwd=project)
     assert [each.path for each in found] == ["conf-?\n.yaml"]
     assert files == {"code/conf-?\n.yaml": b"lr: 1\n"}
     assert Source.from_dict(found[0].to_dict()) == found[0]

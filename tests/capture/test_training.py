@@ -1,9 +1,6 @@
 """Optimizers, schedulers and data loaders of the libraries that make them, as they are recorded, and their states."""
 
 import json
-import os
-import stat
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,9 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from scripts import python
 
-from ckptkit import pickles, weights
 from ckptkit.capture import training
-from ckptkit.errors import CkptkitError
 from ckptkit.record import Component
 
 
@@ -142,6 +137,20 @@ def test_what_cannot_be_had_says_why() -> None:
     assert read("dataloaders", range(3))[1] == {"config.dataloaders[0].settings": "range does not tell how it loads"}
 
 
+def test_what_is_no_scheduler_is_not_written_out() -> None:
+    module = type("Module", (), {"parameters": None, "state_dict": lambda _: {"weight": [1.0]}})()
+    found, unknown = read("schedulers", [module, Schedule, Broken()])
+    assert [each.settings for each in found] == [{}, {}, {}]
+    assert unknown["config.schedulers[0].settings"] == "test_training.Module is no scheduler"
+    assert unknown["config.schedulers[1].settings"] == "test_training.Schedule is no scheduler"
+
+
+def test_long_settings_are_described() -> None:
+    long = type("Long", (), {"get_params": lambda _: {"a": [0] * 1_001, "b": {str(at): 0 for at in range(1_001)}}})()
+    assert one("optimizers", long)["a"] == "<list of 1,001 elements>"
+    assert one("optimizers", long)["b"] == "<dict of 1,001 elements>"
+
+
 class Hostile:
     """Nothing may be asked of it, not even of which class it is."""
 
@@ -201,6 +210,8 @@ def test_optimizers_of_torch(torch: Any, model: Any) -> None:
     named = one("optimizers", torch.optim.SGD(model.named_parameters(), lr=torch.tensor([0.25])))["groups"][0]
     assert (named["lr"], named["parameters"], named["tensors"]) == (0.25, 8, 2)
     assert "param_names" not in named
+    meta = torch.optim.SGD([{"params": [model.weight], "scale": torch.zeros((), device="meta")}], lr=0.1)
+    assert one("optimizers", meta)["groups"][0]["lr"] == 0.1
 
 
 @pytest.mark.torch
@@ -247,6 +258,14 @@ def collate(items: object) -> object:
     raise AssertionError(f"it was called with {items}")
 
 
+class Collator:
+    def __init__(self, longest: int) -> None:
+        self.longest, self._token = longest, "private"
+
+    def __call__(self, items: object) -> object:
+        return items
+
+
 @pytest.mark.torch
 def test_data_loaders_of_torch(torch: Any) -> None:
     data = torch.utils.data
@@ -280,6 +299,10 @@ def test_data_loaders_of_torch(torch: Any) -> None:
     assert found["sampler"]["type"] == "torch.utils.data.sampler.RandomSampler"
     assert (found["sampler"]["num_samples"], found["sampler"]["replacement"]) == (8, False)
     assert (found["collate_fn"], found["generator_seed"]) == ("test_training.collate", 5)
+    assert one("dataloaders", data.DataLoader([1], collate_fn=Collator(5)))["collate_fn"] == {
+        "type": "test_training.Collator",
+        "longest": 5,
+    }
     assert found["worker_init_fn"] == {"function": "test_training.collate", "arguments": [1]}
     assert loader._iterator is None
     assert generator.get_state().tolist() == state
@@ -362,86 +385,3 @@ def test_optax() -> None:
 def test_scikit_learn() -> None:
     linear = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
     assert one("optimizers", linear.SGDClassifier(alpha=0.3))["alpha"] == 0.3
-
-
-# -- the states of optimizers
-
-
-def stepped(torch: Any, model: Any, **settings: Any) -> Any:
-    optimizer = torch.optim.Adam(model.parameters(), **settings)
-    model(torch.ones(3)).sum().backward()
-    optimizer.step()
-    return optimizer
-
-
-@pytest.mark.torch
-def test_a_state_loads_without_running_code(tmp_path: Path, torch: Any, model: Any) -> None:
-    numpy = pytest.importorskip("numpy", reason="numpy is not installed")
-    optimizer = stepped(torch, model, lr=numpy.float64(0.1))
-    assert training.write_state(optimizer, tmp_path) == {0: "optimizer.pt"}
-    again = torch.optim.Adam(model.parameters(), lr=1.0)
-    again.load_state_dict(torch.load(tmp_path / "optimizer.pt", weights_only=True))
-    assert again.param_groups[0]["lr"] == 0.1
-    for parameter in model.parameters():
-        assert torch.equal(again.state[parameter]["exp_avg"], optimizer.state[parameter]["exp_avg"])
-    assert weights.read_header(tmp_path / "optimizer.pt").dangers == (pickles.RUNS_CODE,)
-    umask = os.umask(0)
-    os.umask(umask)
-    assert stat.S_IMODE((tmp_path / "optimizer.pt").stat().st_mode) == 0o666 & ~umask
-
-
-@pytest.mark.torch
-def test_several_states_are_told_apart(tmp_path: Path, torch: Any, model: Any) -> None:
-    adam = stepped(torch, model)
-    files = training.write_state({"gen/a": adam, "gen a": adam, "..": adam, "b": [adam, adam]}, tmp_path)
-    assert files == {
-        0: "optimizer-gen-a.pt",
-        1: "optimizer-gen-a-2.pt",
-        2: "optimizer-3.pt",
-        3: "optimizer-b.pt",
-        4: "optimizer-b-5.pt",
-    }
-    assert {each.name for each in tmp_path.iterdir()} == {*files.values()}
-    assert training.write_state(None, tmp_path) == {}
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize(
-    ("state", "words"),
-    [
-        ({"state": {0: {"fn": warmup}}}, r"holds state\.0\.fn, a test_training\.warmup, which loads only"),
-        ({"state": [Estimator()]}, r"holds state\.0, a test_training\.Estimator"),
-    ],
-)
-def test_states_that_only_code_could_load(tmp_path: Path, torch: Any, state: object, words: str) -> None:
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
-    optimizer.state_dict = lambda: state
-    with pytest.raises(CkptkitError, match=words) as caught:
-        training.write_state(optimizer, tmp_path)
-    assert caught.value.hint
-    assert [*tmp_path.iterdir()] == []
-
-
-@pytest.mark.torch
-def test_a_state_that_is_spread_over_processes(tmp_path: Path, torch: Any) -> None:
-    class DTensor(torch.Tensor):  # type: ignore[misc]
-        """Stands for torch's, that needs several processes."""
-
-    def refuse() -> object:
-        raise RuntimeError("consolidate first")
-
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
-    optimizer.state_dict = lambda: {"state": {0: {"step": torch.zeros(2).as_subclass(DTensor)}}}
-    with pytest.raises(CkptkitError, match="running code or in parts"):
-        training.write_state(optimizer, tmp_path)
-    optimizer.state_dict = refuse
-    with pytest.raises(CkptkitError, match="cannot be had: RuntimeError: consolidate first"):
-        training.write_state(optimizer, tmp_path)
-
-
-def test_the_state_of_what_is_no_optimizer_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
-    for given in (Estimator(), "adam", Schedule()):
-        with pytest.raises(CkptkitError, match="it is no optimizer of torch") as caught:
-            training.write_state(given, tmp_path)
-        assert "pass the path" in (caught.value.hint or "")
