@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ckptkit import redact
 from ckptkit.bar import Bar
 from ckptkit.capture.intake import Request
 from ckptkit.errors import CkptkitError
@@ -255,7 +256,7 @@ class Run:
 
 def _tell(words: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed: nobody listens
-        sys.stderr.write(f"ckptkit: {inert(words)}\n")
+        sys.stderr.write(f"ckptkit: {redact.tokens(inert(words))}\n")
 
 
 def shown(path: Path) -> str:

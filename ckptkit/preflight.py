@@ -4,7 +4,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from ckptkit import checkpoint, disk, words
+from ckptkit import checkpoint, disk, redact, words
 from ckptkit.capture import files
 from ckptkit.capture.intake import Request
 from ckptkit.errors import CkptkitError, FormatError
@@ -34,7 +34,7 @@ def body(readme: Path | None) -> str | None:
     if readme is None:
         return None
     try:
-        return disk.read_regular(readme, disk.CONFIG_LIMIT).decode()
+        return redact.text(disk.read_regular(readme, disk.CONFIG_LIMIT).decode())
     except (FormatError, UnicodeDecodeError) as error:
         why = error.message if isinstance(error, FormatError) else "is not UTF-8 text"
         raise CkptkitError(f"{readme} {why}", "mend it, or leave it out with --exclude README.md") from error

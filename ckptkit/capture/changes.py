@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,9 @@ FILE_LIMIT = 1_000_000
 
 TOTAL_LIMIT = 20_000_000
 """Most bytes of all untracked files in the patch together, and of all tracked ones (as they are, or as they were)."""
+
+_MADE = re.compile(r"/__pycache__/|\.egg-info/")
+"""What Python and pip leave beside the code, in the paths of untracked files."""
 
 LISTED = 1000
 """Most files left out of the patch that are listed one by one; more are told by their top folder."""
@@ -113,7 +117,7 @@ def _beyond(
     entries = [
         entry
         for entry in status.entries
-        if not inside(entry.path) and (entry.head or "/__pycache__/" not in f"/{entry.path}")
+        if not inside(entry.path) and (entry.head or not _MADE.search(f"/{entry.path}"))
     ]
     changes = _sort(place, entries, status.links)
     changes.back.extend((*entry.head, entry.path) for entry in status.entries if entry.head and inside(entry.path))

@@ -180,9 +180,10 @@ def changed_files(
         return others.isdisjoint((real, *real.parents))
 
     gone = [path for path, was in known.items() if now.get(path) != was]
-    come = [path for path in now if path not in known and path.endswith(".py")]
+    held = {*known.values()}  # a copy of the code in the folder of a run is no other code
+    come = [path for path, blob in now.items() if path not in known and path.endswith(".py") and blob not in held]
     changed = tuple(sorted(filter(counts, [*gone, *come])))
-    if not changed and any(_is_written(f"{project}/{path}", before.at) and counts(path) for path in now):
+    if not changed and any(_is_written(f"{project}/{path}", before.at) and counts(path) for path in known):
         return None, _WRITTEN
     return changed, ""
 

@@ -1,7 +1,7 @@
 """Editable distributions: the folder that each is read from, and the state of the git work tree there."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,6 @@ def editables(installed: Sequence[Installed], project: Path, unknown: dict[str, 
     from ckptkit.capture import git
 
     own = top(project)
-    made = [path for each in installed if each.folder for path in _made(Path(each.folder))]
     states: dict[str, _State] = {}
     nothing: _State = (None, None)
     out: list[Editable] = []
@@ -36,17 +35,11 @@ def editables(installed: Sequence[Installed], project: Path, unknown: dict[str, 
         tree = top(Path(each.folder))
         if tree is not None and tree != own and tree not in states:
             field = f"code.environment.editable.{each.key}"
-            states[tree] = attempt(unknown, field, partial(git.state, Path(each.folder), exclude=made), nothing)
+            states[tree] = attempt(unknown, field, partial(git.state, Path(each.folder)), nothing)
         url, code = states.get(tree or "", nothing)
         path, outside = redact.path(Path(each.folder), project)
         out.append(Editable(name=each.name, version=each.version, path=path, outside=outside, url=url, code=code))
     return tuple(out)
-
-
-def _made(folder: Path) -> Iterator[Path]:
-    """What the installation itself leaves in the source."""
-    yield from folder.glob("*.egg-info")
-    yield from folder.glob("src/*.egg-info")
 
 
 def unpushed(folder: Path, commit: str) -> bool | None:

@@ -14,13 +14,15 @@ _MOST = 1 << 63  # what every reader of JSON holds
 def base_model(given: object) -> BaseModel:
     """A base model: a text such as ``ID@REVISION``, or its ``id`` and ``revision``."""
     if isinstance(given, Mapping) and isinstance(given.get("id"), str):
-        return BaseModel(id=given["id"], revision=None if given.get("revision") is None else str(given["revision"]))
-    if not isinstance(given, str) or not given.partition("@")[0].strip():
+        name, revision = given["id"], None if given.get("revision") is None else str(given["revision"])
+    elif isinstance(given, str) and given.partition("@")[0].strip():
+        name, _, revision = redact.text(given).partition("@")  # the @ of credentials is none
+    else:
         raise CkptkitError(
-            f"{given!r} is no base model", "write ID or ID@REVISION, such as google/vit-base-patch16-224@main"
+            f"{redact.text(str(given))!r} is no base model",
+            "write ID or ID@REVISION, such as google/vit-base-patch16-224@main",
         )
-    name, _, revision = given.partition("@")
-    return BaseModel(id=redact.text(name), revision=revision or None)
+    return BaseModel(id=redact.text(name), revision=redact.text(revision) if revision else None)
 
 
 def step(given: Any) -> int | None:  # noqa: ANN401 - an int of any library

@@ -132,7 +132,7 @@ def _observe(place: Place, project: Path, exclude: Sequence[Path], unknown: dict
     repository = Repository(
         url=_url(remotes, unknown),
         commit=found.commit,
-        branch=found.branch,
+        branch=found.branch and redact.text(found.branch, project=project),
         directory=directory,
         dirty=content.dirty,
         tree=content.tree,

@@ -200,4 +200,4 @@ def _explain(parts: Parts, precision: Precision, unknown: dict[str, str]) -> Non
 def _reasons(unknown: Mapping[str, str], now: Moment) -> dict[str, str]:
     """The reasons, redacted and in order; the probes know only that it was not this process, ``now`` knows why."""
     known = {where: now.why if words == ANOTHER_PROCESS else words for where, words in unknown.items()}
-    return {where: redact.text(words, project=now.project) for where, words in sorted(known.items())}
+    return {redact.text(where): redact.text(words, project=now.project) for where, words in sorted(known.items())}

@@ -37,7 +37,7 @@ def changed(project: Path, unknown: dict[str, str]) -> dict[str, tuple[str, ...]
     A function stands for those defined in it. ``<module>`` stands for the top level of a module that still runs,
     ``FILE_GONE`` and ``SYNTAX_ERROR`` for all of a file that is not there or no longer compiles. Files that another
     loader than Python's own made into code, such as pytest's, and files past ``SYNTAX_LIMIT`` together, counted from
-    the smallest, are not compared, which ``unknown`` tells.
+    the smallest, are not compared, which ``unknown`` tells; as it tells of those that differ, but were not written.
     """
     import warnings
 
@@ -66,7 +66,12 @@ def changed(project: Path, unknown: dict[str, str]) -> dict[str, tuple[str, ...]
             if left < 0:
                 reasons.append(f"{path} is past the {SYNTAX_LIMIT >> 20} MB that are compared")
             elif names := _names(source, loaded[path], live, running):
-                out[path] = tuple(sorted(names))
+                if _is_written(next(iter(loaded[path].values()))):
+                    out[path] = tuple(sorted(names))
+                else:  # typeguard compiles a function anew, or another folder took this one's name
+                    reasons.append(
+                        f"{path} was not written meanwhile, but loaded otherwise: {', '.join(sorted(names))}"
+                    )
     if reasons:
         unknown[_FIELD] = "; ".join(sorted(reasons))
     return out
@@ -177,7 +182,7 @@ def _held(item: Any, own: set[str]) -> list[Any]:  # noqa: ANN401 - whatever a m
     try:
         inside = item if kind in {dict, list, tuple} else object.__getattribute__(item, "__dict__")
         members = list(inside.values() if isinstance(inside, dict) else inside) if len(inside) <= _MOST else []
-    except AttributeError:
+    except Exception:  # noqa: BLE001 - there is none, or a proxy stands for something that is not there
         return []
     return [each for each in members if type(each) in _HOLDERS]
 
@@ -204,14 +209,18 @@ def _declared_otherwise(
     found: dict[str, list[Any]] = {}
     for name, node in _declared(tree.body, ""):
         found.setdefault(name, []).append(node)
-    deleted = {ast.unparse(each) for node in ast.walk(tree) if isinstance(node, ast.Delete) for each in node.targets}
+    missing: list[str] = []
     for name, nodes in found.items():
         loaded = [each for each in live if each.__code__.co_qualname == name]
-        is_new = not loaded and not any(_is_bound(space, name) for space in spaces)
-        if is_new and deleted.isdisjoint(accumulate(name.split("."), "{}.{}".format)):
-            yield name
+        if not loaded and not any(_is_bound(space, name) for space in spaces):
+            missing.append(name)
         elif len(nodes) == 1 and not all(_same_defaults(each, nodes[0].args) for each in loaded):
             yield name
+    if missing:
+        deleted = {
+            ast.unparse(each) for node in ast.walk(tree) if isinstance(node, ast.Delete) for each in node.targets
+        }
+        yield from (name for name in missing if deleted.isdisjoint(accumulate(name.split("."), "{}.{}".format)))
 
 
 def _declared(body: Sequence[Any], prefix: str) -> Iterator[tuple[str, Any]]:

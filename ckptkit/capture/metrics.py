@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ckptkit import redact
 from ckptkit.documents import finite
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Metric
@@ -29,7 +30,7 @@ def read(given: object, unknown: dict[str, str] | None = None) -> dict[str, Metr
         return found
     for name, value in _leaves(given, ""):
         try:
-            found[name] = Metric.from_dict(_plain(name, value), f"metrics.{name}")
+            found[name] = Metric.from_dict(redact.values(_plain(name, value)), f"metrics.{name}")
         except FormatError as error:
             _refuse(f"metrics.{name}", error.message.partition(": ")[2] or error.message, unknown)
     return found
@@ -43,7 +44,7 @@ def _refuse(field: str, words: str, unknown: dict[str, str] | None) -> None:
 
 def _leaves(given: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in given.items():
-        name = f"{prefix}{key}"
+        name = f"{prefix}{redact.text(str(key))}"
         if isinstance(value, Mapping) and not (("value" in value) and set(value) <= _FIELDS):
             yield from _leaves(value, f"{name}/")
         else:

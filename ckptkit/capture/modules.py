@@ -25,18 +25,24 @@ def modules(project: Path, unknown: dict[str, str]) -> tuple[Module, ...]:
     """The project's own code that this process has loaded, sorted by path.
 
     Files of the standard library, of installed distributions, of virtual environments and of ckptkit are left out. The
-    digest of the syntax ignores comments, layout, docstrings and positions; it is None for what does not parse and for
-    what is past ``SYNTAX_LIMIT`` together, counted from the smallest file.
+    digest of the syntax ignores comments, layout, docstrings and positions; it is None for what does not parse, as what
+    is compiled, and for what is past ``SYNTAX_LIMIT`` together, counted from the smallest file.
     """
     found: dict[str, bytes] = {}
     out: list[Module] = []
+    reasons: list[str] = []
     none: dict[str, dict[str, str]] = {}
-    for path, files in attempt(unknown, "code.modules", lambda: project_files(project), none).items():
+    loaded = attempt(
+        unknown, "code.modules", lambda: project_files(project) | project_files(project, compiled=True), none
+    )
+    for path, files in loaded.items():
         try:
             found[path] = read_regular(next(iter(files.values())))
         except FormatError as error:
-            unknown["code.modules"] = f"{path} {error.message}"
+            reasons.append(f"{path} {error.message}")
             out.append(Module(path=path, sha256=None, syntax=None))
+    if reasons:
+        unknown["code.modules"] = "; ".join(sorted(reasons))
     left = SYNTAX_LIMIT
     for path, source in sorted(found.items(), key=lambda pair: (len(pair[1]), pair[0])):
         left -= len(source)
@@ -148,13 +154,16 @@ def _unpackaged() -> dict[str, str]:
     return {name: file for name, file in module_files().items() if "/site-packages/" not in file}
 
 
-def project_files(project: Path) -> dict[str, dict[str, str]]:
-    """The project's loaded source files by their paths in the record: each file by the names of its modules."""
+def project_files(project: Path, *, compiled: bool = False) -> dict[str, dict[str, str]]:
+    """The project's loaded files of source, or those without, by their paths in the record.
+
+    Each is given by the names of its modules.
+    """
     roots = _roots(project)
     inside: dict[str, str | None] = {}  # a module's folder: what stands before the file's name in the record
     out: dict[str, dict[str, str]] = {}
     for name, file in _unpackaged().items():
-        if not (file.endswith(".py") or name == "__main__"):
+        if compiled is (file.endswith(".py") or name == "__main__"):
             continue
         folder, _, last = os.path.abspath(file).rpartition("/")  # noqa: PTH100 - a string, and thousands of them
         if folder not in inside:

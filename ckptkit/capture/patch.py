@@ -27,7 +27,8 @@ _SETTING = re.compile(r"(\W*(?:export\s+)?([\w.-]{1,128})\s{0,16}[:=]\s{0,16})([
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
 _ESCAPED_STRING = re.compile(r"\\\"[^\"\\]*\\\"|'[^'\\]*'")  # of code in a notebook
 _ASSIGNED = re.compile(  # what stands before a string: a name, a hint of its type, = or :, what opens a literal
-    r"(?<![\w.-])([\w.-]{1,128})(\\?[\"']\]?)?\s{0,16}(?::[\w.\[\], |]{1,60}=|:=|=>?|(:))\s{0,16}\(?\\?\s{0,64}[rbuRBU]{0,2}$"
+    r"(?<![\w.-])([\w.-]{1,128})(\\?[\"']\]?)?\s{0,16}(?::[\w.\[\], |]{1,60}=|:=|=>?|(:))\s{0,16}"
+    r"\(?\\?\s{0,64}[rbuRBU]{0,2}$"
 )
 _FALLBACK = re.compile(  # what stands before a string that is taken where nothing is given: `getenv("API_KEY", "...")`
     r"(?:get|getenv|putenv|setdefault|setenv)\(\s*\\?[\"']([\w.-]{1,128})\\?[\"'],\s*$"

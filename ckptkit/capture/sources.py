@@ -70,9 +70,7 @@ def _kept(found: Mapping[str, str], unknown: dict[str, str]) -> tuple[tuple[Sour
     return tuple(sorted(out, key=lambda source: source.path)), files
 
 
-def _candidates(
-    project: Path, arguments: Sequence[str], held: Container[str] | None, cwd: Path
-) -> dict[str, str]:
+def _candidates(project: Path, arguments: Sequence[str], held: Container[str] | None, cwd: Path) -> dict[str, str]:
     """Files to be kept, by their paths from the project."""
     root = os.path.realpath(project)
     found = {path: next(iter(files.values())) for path, files in project_files(project).items()}

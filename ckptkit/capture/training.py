@@ -13,6 +13,7 @@ from ckptkit.errors import CkptkitError
 from ckptkit.record import Component
 
 _MOST = 100  # components of one kind
+_NAME = 200  # characters
 _DEPTH = 6  # of lists in lists, wrappers around wrappers
 _INNER = {  # where those of Accelerate, Lightning, DeepSpeed, Apex, Keras, SAM and ZeRO keep what they wrap
     "optimizers": ("optimizer", "base_optimizer", "inner_optimizer", "optim"),
@@ -48,7 +49,7 @@ def _flat(given: Any, name: str | None, depth: int) -> Iterator[tuple[str | None
         return
     if isinstance(given, dict) and not ("scheduler" in given and given.keys() & {"interval", "frequency", "monitor"}):
         for key, item in given.items():
-            yield from _flat(item, redact.text(str(key)), depth - 1)
+            yield from _flat(item, redact.text(str(key))[:_NAME], depth - 1)
     elif isinstance(given, list | tuple) and not hasattr(given, "_fields"):
         for item in given:
             yield from _flat(item, name, depth - 1)

@@ -240,7 +240,7 @@ def _add_save(parser: argparse.ArgumentParser) -> None:
         "--run",
         dest="of_run",
         metavar="ID",
-        help="the run that ckptkit.start began; without it the newest that named these weights or this model",
+        help="the run that ckptkit.start began; without it the newest that named these weights, else this model",
     )
     add("--link", action="append", default=[], metavar="URL", help="the same run elsewhere, such as in wandb")
     add(

@@ -139,8 +139,17 @@ def _observe(name: str, value: object, look: data.Look, started: float | None, s
         look.unknown[f"data.{name}.changed_during_run"] = why
     dataset = replace(found.dataset, steps=_steps(found, value, look), changed_during_run=changed)
     if start is not None and start.noted is not None and changed != ():  # these bytes may be later than the run
-        dataset = replace(dataset, observed=AT_SAVE)
+        dataset = replace(dataset, observed=AT_SAVE, changed_during_run=None)
+        look.unknown[f"data.{name}.changed_during_run"] = _since(changed)
     return replace(found, dataset=dataset)
+
+
+def _since(changed: Sequence[str] | None) -> str:
+    """Why another process than the one that trained does not know what changed while it ran."""
+    if changed is None:
+        return _NOT_NOTED
+    more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+    return f"{', '.join(changed[:_SHOWN])}{more} changed after the run began; whether before it ended is not known"
 
 
 def _changed(

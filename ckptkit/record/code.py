@@ -58,7 +58,7 @@ class Repository(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module(Record):
-    """A loaded module of the project: digest of its text, and of its syntax tree less positions and docstrings."""
+    """A loaded module of the project: digest of its file, and of its syntax tree less positions and docstrings."""
 
     path: str
     sha256: Hex256 | None

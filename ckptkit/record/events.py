@@ -97,8 +97,9 @@ class Started(Document):
 
     Attributes:
         id: the run's id.
+        project: the project, relative to the registry root where that lies in it, or below ``~``; None elsewhere.
         model: the registered model that it said it would save.
-        weights: the paths that it said it would write, as paths are recorded.
+        weights: the paths that it said it would write, as paths are recorded; of those elsewhere a digest.
         began: when it said that it starts.
         started: when its process began; None where the system does not tell.
         ended: when its process ended by itself; None while it runs, and where it was killed.
@@ -119,6 +120,7 @@ class Started(Document):
 
     schema: Annotated[str, Form(r"ckptkit/started/1")]
     id: str
+    project: str | None
     model: ModelName | None
     weights: tuple[str, ...]
     began: Time

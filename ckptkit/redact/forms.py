@@ -14,7 +14,20 @@ _PEM = r"-----{}[ A-Z0-9]{{0,40}}PRIVATE KEY(?: BLOCK)?-----"
 _LINE = r"[A-Za-z0-9+/]{16,}={0,2}"  # of a key
 _END = r"(?:\\[nr]|[\s\"',]){1,16}"  # of a line, as it stands in a file or in a literal
 
-# Those that begin a word: kind, a text that must be there (looking for it first is far quicker), the form.
+# Those that begin anywhere: kind, a text that must be there (looking for it first is far quicker), the form.
+_ANYWHERE = (
+    (
+        "private-key",  # whole, or its beginning; nothing between two constants of a program
+        "PRIVATE KEY",
+        rf"{_PEM.format('BEGIN')}(?:(?:(?!-----BEGIN)[^{{}}\[\]_;])*?{_PEM.format('END')}|(?:{_END}{_LINE})+)",
+    ),
+    ("private-key", "PRIVATE KEY", rf"(?:(?<![A-Za-z0-9+/]){_LINE}{_END}){{1,64}}{_PEM.format('END')}"),
+    ("webhook", "hooks.slack.com/", r"https://hooks\.slack\.com/[\w/+-]+"),
+    ("webhook", "/api/webhooks/", r"https://(?:\w{1,16}\.)?discord(?:app)?\.com/api/webhooks/\d+/[\w-]+"),
+    ("webhook", ".webhook.office.com/", r"https://[\w-]{1,64}\.webhook\.office\.com/webhookb2/[\w@/-]+"),
+)
+
+# Those that begin a word.
 _TOKENS = (
     ("private-key", "AGE-SECRET-KEY-", r"AGE-SECRET-KEY-1[0-9A-Z]{58,}"),
     ("huggingface", "hf_", r"hf_[A-Za-z0-9]{30,}"),
@@ -36,7 +49,7 @@ _TOKENS = (
     ("slack", "xox", r"xox[abeoprs]-[\w-]{10,}"),
     ("slack", "xapp-", r"xapp-\d-[A-Z0-9]+-\d+-[A-Za-z0-9]{20,}"),
     ("neptune", "eyJhcGlfYWRkcmVzcyI6", r"eyJhcGlfYWRkcmVzcyI6[\w+/-]{20,}={0,2}"),  # {"api_address":
-    ("jwt", "eyJ", r"(?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"),
+    ("jwt", "eyJ", r"eyJ[\w-]{8,1024}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"),
     ("npm", "npm_", r"npm_[A-Za-z0-9]{36,}"),
     ("pypi", "pypi-", r"pypi-AgE[\w-]{16,}"),
     ("databricks", "dapi", r"dapi[0-9a-f]{32}\w*(?:-\d)?"),
@@ -65,18 +78,8 @@ _TOKENS = (
     ("atlassian", "ATATT3", r"ATATT3[\w=-]{60,}"),
 )
 
-# Those that begin anywhere, or after what makes them known, which stays: kind, a text, what stands before, the form.
+# Those that are known by what stands before them, which stays: kind, a text, what stands before, the form.
 _FOLLOWING = (
-    (
-        "private-key",  # whole, or its beginning; nothing between two constants of a program
-        "PRIVATE KEY",
-        "",
-        rf"{_PEM.format('BEGIN')}(?:(?:(?!-----BEGIN)[^{{}}\[\]_;])*?{_PEM.format('END')}|(?:{_END}{_LINE})+)",
-    ),
-    ("private-key", "PRIVATE KEY", "", rf"(?:(?<![A-Za-z0-9+/]){_LINE}{_END}){{1,64}}{_PEM.format('END')}"),
-    ("webhook", "hooks.slack.com/", "", r"https://hooks\.slack\.com/[\w/+-]+"),
-    ("webhook", "/api/webhooks/", "", r"https://(?:\w{1,16}\.)?discord(?:app)?\.com/api/webhooks/\d+/[\w-]+"),
-    ("webhook", ".webhook.office.com/", "", r"https://[\w-]{1,64}\.webhook\.office\.com/webhookb2/[\w@/-]+"),
     ("bearer", "earer ", r"[Bb]earer ", r"(?=[^\s\d]*\d)[\w.~+/-]{20,}=*"),
     ("wandb", "wandb", r"wandb(?: login |[=:]|[\s\"':{_.\\]{1,32}(?:api[_.-]?)?key\W{1,8})", r"[0-9a-f]{40}\b"),
     (
@@ -101,13 +104,15 @@ _FOLLOWING = (
         r"[^\s<][^\s\"\']*",
     ),
 )
+_BEGIN = r"(?<![A-Za-z0-9])|(?<=\\[nrt])|(?<=%[0-9A-F][0-9A-F])"  # of a word, also in JSON and in a URL
 _FORMS = (
-    *((kind, sign, rf"()(?<![A-Za-z0-9])(?:{form})") for kind, sign, form in _TOKENS),
+    *((kind, sign, f"()(?:{form})") for kind, sign, form in _ANYWHERE),
+    *((kind, sign, rf"()(?:{_BEGIN})(?:{form})") for kind, sign, form in _TOKENS),
     *((kind, sign, rf"({before})(?:{form})") for kind, sign, before, form in _FOLLOWING),
 )
 
 _USER_INFO = re.compile(
-    r"((?:https?|ssh|s?ftp)://)(?!git@)[^\s/?#\"'<>]{1,2048}@|(://)[^\s/?#\"'<>:@]{0,256}:[^\s/?#\"'<>]{0,2048}@"
+    r"((?i:https?|ssh|s?ftp)://)(?!git@)[^\s/?#\"'<>]{1,2048}@|(://)[^\s/?#\"'<>:@]{0,256}:[^\s/?#\"'<>]{0,2048}@"
 )
 _QUERY = re.compile(r"(?<![^\s\"'<>?])([^\s\"'<>?]+)\?([^\s\"'<>#]*)")
 _SIGNED = re.compile(r"(?:sig|signature|key|x-(?:amz|goog|ms)-.*)", re.IGNORECASE)

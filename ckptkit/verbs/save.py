@@ -27,7 +27,7 @@ from ckptkit import (
     succession,
     templates,
 )
-from ckptkit.capture import files, intake, noted, observation, parents, process, segments, session, training
+from ckptkit.capture import files, intake, observation, parents, process, recalled, segments, session, training
 from ckptkit.capture.intake import Guard, Request
 from ckptkit.capture.lineage import Parts, compose
 from ckptkit.capture.moment import Moment, moment, run_id
@@ -161,7 +161,8 @@ def _begin(
     cwd = preflight.cwd(request)
     model = names.require_model(request.model)
     guard = Guard(strict=not request.from_training)
-    request = request if request.from_training else _of_a_run(request, guard, root, cwd, written)
+    if not request.from_training:
+        request = recalled.applied(request, guard, root, cwd, process.project(cwd), written)
     noted = request.start is not None and request.start.noted is not None
     return _Work(
         request=request,
@@ -175,22 +176,6 @@ def _begin(
         progress=progress,
         expect=expect,
     )
-
-
-def _of_a_run(request: Request, guard: Guard, root: Path, cwd: Path, written: float | None) -> Request:
-    """The request with what the run noted that made these weights, where one did: its start, configuration and data."""
-    project = process.project(cwd)
-    paths = [redact.path(cwd / path, project)[0] for path in request.paths]
-    run = noted.find(root, run=request.run, model=request.model, weights=paths, written=written)
-    if run is None:
-        return request
-    start = noted.recall(run, started.contents(root, run.id), project=project, cwd=cwd)
-    if request.config:
-        start = replace(start, config=None, files={})
-    there = {name: path for path, name in start.names.items() if path.exists()}
-    guard.notes.append(f"the training was the run {run.id}, which noted itself when it began")
-    guard.warnings += filter(None, [noted.misfit(run, written)])
-    return replace(request, start=start, data={**there, **request.data})
 
 
 def _finish(
@@ -248,7 +233,7 @@ def _seen(work: _Work) -> observation.Observation:
     request, start = work.request, work.request.start
     exclude = [work.root, *request.paths, *request.data_paths]
     if start is not None and start.noted is not None:
-        return noted.seen(start, start.noted, exclude=exclude, unknown=work.guard.unknown)
+        return recalled.seen(start, start.noted, exclude=exclude, unknown=work.guard.unknown)
     own = work.now.observed == IN_THE_RUN
     return observation.observe(
         work.now,
@@ -269,7 +254,10 @@ def _components(work: _Work) -> Mapping[str, tuple[Component, ...]]:
     none: tuple[Component, ...] = ()
     for kind, name in _COMPONENTS.items():
         given = getattr(work.request, name)
-        read = work.guard.take(f"config.{kind}", none, training.components, kind, given, work.guard.unknown)
+        unusable: dict[str, str] = {}
+        read = work.guard.take(f"config.{kind}", none, training.components, kind, given, unusable)
+        for where, why in unusable.items():
+            work.guard.note(where, redact.text(why, project=work.now.project))
         shown = [replace(each, settings=redact.values(each.settings, project=work.now.project)) for each in read]
         found[kind] = tuple(shown)
     return found
@@ -278,7 +266,7 @@ def _components(work: _Work) -> Mapping[str, tuple[Component, ...]]:
 def _segments(work: _Work, made_from: Sequence[Parent], known: Mapping[str, Any]) -> tuple[Segment, ...]:
     """The earlier parts of a training that was resumed, from a version or by its scheduler."""
     start = work.request.start
-    found = segments.segments(made_from, work.root, known, work.guard.unknown) or noted.restarted(work.root, start)
+    found = segments.segments(made_from, work.root, known, work.guard.unknown) or recalled.restarted(work.root, start)
     return tuple(each for each in found if each.run != (start.id if start else run_id()))
 
 

@@ -1,6 +1,7 @@
 """start: what is there when a training begins, noted for its saves, and on this machine for one by another process."""
 
 import atexit
+import contextvars
 import os
 import sys
 import time
@@ -123,7 +124,7 @@ def _note(
             notes=notes,
         )
         run, files = noted.note(
-            begun, seen, model=model, weights=outputs, resolved=resolved, ended=ended, unknown=unknown
+            begun, seen, root=root, model=model, weights=outputs, resolved=resolved, ended=ended, unknown=unknown
         )
         started.write(root, run, files)
 
@@ -134,4 +135,4 @@ def _note(
             attempt({}, "run", lambda: write(time.time()), None)
 
     write(None)
-    atexit.register(end)
+    atexit.register(contextvars.copy_context().run, end)  # with secrets kept, if they are

@@ -372,6 +372,31 @@ def test_what_is_loaded_otherwise_than_it_is_written_is_not_changed(source: str,
     assert run(tmp_path, "pathlib.Path('model.py').touch()", model=f"{MODEL}\n\n{source}") == ({}, {})
 
 
+def test_functions_that_a_decorator_compiles_anew_are_no_edit(tmp_path: Path) -> None:
+    """As typeguard does."""
+    source = "pathlib.Path('model.py').read_text().replace('** 2.0', '** 3.0')"
+    anew = f"exec(compile({source}, model.__file__, 'exec'), vars(model))"
+    slack = "live._SLACK = -3600.0  # as if the files were written an hour before"
+    assert run(tmp_path, "", train=TRAIN.replace("RATE = 0.375", f"{anew}\n{slack}\nRATE = 0.375")) == (
+        {},
+        {"code.changed_functions": "model.py was not written meanwhile, but loaded otherwise: loss"},
+    )
+
+
+def test_a_proxy_of_nothing_hides_no_change(tmp_path: Path) -> None:
+    model = f"""{MODEL}
+
+class Proxy:
+    @property
+    def __dict__(self):
+        raise RuntimeError("working outside of request context")
+
+
+request = Proxy()
+"""
+    assert run(tmp_path, replaced("model.py", "** 2.0", "** 3.0"), model=model) == ({"model.py": ["loss"]}, {})
+
+
 def test_code_made_elsewhere_in_the_name_of_a_file_is_not_judged_by_it(tmp_path: Path) -> None:
     """As hypothesis makes functions that tracebacks show where the test stands."""
     made = "eval(compile('lambda: 7', model.__file__, 'eval'), {})"

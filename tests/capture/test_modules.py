@@ -31,7 +31,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Path]:
     return loaded
 
 
-def test_only_the_projects_own_sources_are_modules(tmp_path: Path, load: Callable[[Path, str], Path]) -> None:
+def test_only_the_projects_own_code_is_modules(tmp_path: Path, load: Callable[[Path, str], Path]) -> None:
     project = tmp_path / "p"
     load(project / "pkg" / "model.py", "x = 1\n")
     load(project / "train.py", "y = 1\n")
@@ -45,12 +45,10 @@ def test_only_the_projects_own_sources_are_modules(tmp_path: Path, load: Callabl
     (tmp_path / "link").symlink_to(project)
     load(tmp_path / "link" / "linked.py", "")
     unknown: dict[str, str] = {}
-    assert [module.path for module in probe.modules(project, unknown)] == ["linked.py", "pkg/model.py", "train.py"]
-    assert [module.path for module in probe.modules(tmp_path / "link", unknown)] == [
-        "linked.py",
-        "pkg/model.py",
-        "train.py",
-    ]
+    found = ["linked.py", "native.so", "pkg/model.py", "train.py"]
+    assert [module.path for module in probe.modules(project, unknown)] == found
+    assert [module.path for module in probe.modules(tmp_path / "link", unknown)] == found
+    assert list(probe.project_files(project)) == ["pkg/model.py", "train.py", "linked.py"]
     assert unknown == {}
 
 
@@ -119,17 +117,19 @@ def test_sources_that_cannot_be_parsed_or_read_keep_what_is_known(
     load(tmp_path / "deep.py", "x = " + "-" * 20_000 + "1\n")
     load(tmp_path / "escape.py", 'x = "\\d"\n')  # warned about; warnings are errors here
     load(tmp_path / "gone.py", "").unlink()
+    load(tmp_path / "lost.so", "").unlink()
     unknown: dict[str, str] = {}
     found = {module.path: module for module in probe.modules(tmp_path, unknown)}
     assert found["broken.py"].sha256
     assert (found["broken.py"].syntax, found["deep.py"].syntax) == (None, None)
     assert found["escape.py"].syntax
     assert found["gone.py"] == Module(path="gone.py", sha256=None, syntax=None)
-    assert unknown == {"code.modules": "gone.py cannot be read: no such file or directory"}
+    why = "cannot be read: no such file or directory"
+    assert unknown == {"code.modules": f"gone.py {why}; lost.so {why}"}
     monkeypatch.setattr(probe, "SYNTAX_LIMIT", 16)
     found = {module.path: module for module in probe.modules(tmp_path, {})}
     assert found["escape.py"].syntax, "the smallest are looked at first"
-    assert all(module.sha256 for module in found.values() if module.path != "gone.py")
+    assert all(module.sha256 for module in found.values() if module.path not in {"gone.py", "lost.so"})
 
 
 def test_stand_ins_among_the_modules_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,9 @@ def test_a_token_is_found_wherever_it_stands(token: str) -> None:
     assert redact.values({"notes": [f"see {token}"]}) == {"notes": [f"see {mark}"]}
     assert redact.argv(["run", f"--x={token}"]) == ("run", f"--x={mark}")
     assert redact.text(redact.text(token)) == mark
+    if "PRIVATE KEY" not in token and "://" not in token:
+        assert redact.text(f"a\\n{token}") == f"a\\n{mark}", "a line of its own, in JSON"
+        assert redact.text(f"a%3D{token}") == f"a%3D{mark}"
     assert redact.text(token).count("<redacted:") == 1
 
 
@@ -112,6 +115,7 @@ def test_what_only_looks_a_little_like_a_secret_stays(text: str) -> None:
     [
         ("https://me:pw@host/x", "https://host/x"),
         ("https://someone@host/y", "https://host/y"),
+        ("HTTPS://pw@host/z", "HTTPS://host/z"),
         ("postgresql+psycopg://u:p@db:5432/x", "postgresql+psycopg://db:5432/x"),
         ("redis://:p@ss@cache/0", "redis://cache/0"),
         ("ssh://alice@host/r.git", "ssh://host/r.git"),
@@ -128,5 +132,5 @@ def test_urls_lose_user_and_signature(text: str, left: str) -> None:
     assert redact.text(text) == left
     assert redact.text(left) == left
     assert redact.has_secret(text) == (
-        left not in {"https://host/y", "ssh://host/r.git", "git+https://git.example/r@v1 "}
+        left not in {"https://host/y", "HTTPS://host/z", "ssh://host/r.git", "git+https://git.example/r@v1 "}
     ), "a user's name is none"

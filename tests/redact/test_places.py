@@ -81,8 +81,8 @@ def test_the_user_in_a_path(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert redact.text(left) == left
     assert redact.argv(["--data", "/scratch/alice/x"]) == ("--data", "/scratch/<user>/x")
     assert redact.path(Path("/scratch/alice"), home) == ("<user>", True)
-    told = "/tmp/torchinductor_alice/x:/scratch/tmp/pytest-of-alice /tmp/x-alice2 /models/distil-alice"
-    left = "/tmp/torchinductor_<user>/x:/scratch/tmp/pytest-of-<user> /tmp/x-alice2 /models/distil-alice"
+    told = "/scratch/tmp/torchinductor_alice/x:/scratch/tmp/pytest-of-alice /tmp/x-alice2 /models/distil-alice"
+    left = "/scratch/tmp/torchinductor_<user>/x:/scratch/tmp/pytest-of-<user> /tmp/x-alice2 /models/distil-alice"
     assert redact.text(told) == redact.text(left) == left
     for name in ("root", "al", "data"):
         monkeypatch.setenv("LOGNAME", name)
