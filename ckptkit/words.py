@@ -1,7 +1,9 @@
 """Words for what records hold: text that no terminal or editor acts upon, numbers in units, digests in short."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 _SPACE = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]")
 # Controls, what turns the writing direction, half characters, and what nobody sees but for the joiners that words and
@@ -20,6 +22,14 @@ def inert(text: str) -> str:
 def timestamp(seconds: float) -> str:
     """Seconds since the epoch as records have them, in UTC."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def world(distributed: Mapping[str, Any] | None) -> str:
+    """Of how many ranks a training was, and who says so; empty where it was of one."""
+    for launcher, told in (distributed or {}).items():
+        if isinstance(told, Mapping) and isinstance(told.get("world_size"), int) and told["world_size"] > 1:
+            return f"{told['world_size']} ranks ({launcher})"
+    return ""
 
 
 def cells(text: str) -> int:

@@ -618,7 +618,10 @@ def test_a_reproduction_is_told_and_takes_no_room(project: Path, capsys: pytest.
     assert second.lineage["weights"]["identical_to"] == first.ref
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert f"; the same bytes as {first.ref}: a reproduction\n" in err
+    assert f"; the same bytes as {first.ref}\n" in err  # by the same run
+    other = ckptkit.start(model="penguins").save("again.bin")
+    assert other is not None
+    assert f"; the same bytes as {first.ref}: a reproduction\n" in capsys.readouterr().err
     assert is_one(first.path / "big.bin", second.path / "again.bin")
     other = verified(save("again.bin", model="other"))
     assert other.lineage["weights"]["identical_to"] == first.ref

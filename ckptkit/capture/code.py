@@ -4,7 +4,7 @@ import os
 import stat
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ckptkit import checkpoint, disk
@@ -28,12 +28,46 @@ _WRITTEN = "some of it was written while it ran; it is what it was at the start,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
-    """The work tree when a run began at ``at`` (epoch seconds); ``configs`` are files of configuration, no code."""
+    """The code when a run began.
+
+    Attributes:
+        at: when that was, in seconds since the epoch.
+        worktree: the work tree.
+        unknown: why facts of the work tree could not be had.
+        configs: files of configuration, which are no code.
+        modules: the project's modules that had been loaded, by path.
+        sources: what of the code git does not hold, by its path in a version.
+    """
 
     at: float
     worktree: git.Worktree
     unknown: Mapping[str, str]
     configs: Collection[Path]
+    modules: Mapping[str, Module] = field(default_factory=dict)
+    sources: Mapping[str, tuple[Source, bytes]] = field(default_factory=dict)
+
+
+def begin(now: Moment, *, at: float, exclude: Sequence[Path], configs: Collection[Path]) -> Before:
+    """Note the code when a run begins.
+
+    Args:
+        now: who looks.
+        at: when the run began, in seconds since the epoch.
+        exclude: files and folders that are no code.
+        configs: files of configuration.
+    """
+    unknown: dict[str, str] = {}
+    tree = git.worktree(now.code, project=now.project, exclude=exclude, unknown=unknown)
+    none: tuple[Module, ...] = ()
+    loaded = attempt({}, "code.modules", lambda: modules.modules(now.project, {}), none)
+    return Before(
+        at=at,
+        worktree=tree,
+        unknown=unknown,
+        configs=configs,
+        modules={each.path: each for each in loaded},
+        sources=_sources(now, tree, None, {}),
+    )
 
 
 def code(
@@ -84,10 +118,10 @@ def code(
     if not own:
         unknown["code.changed_during_run"] = ANOTHER_PROCESS
         return found, files
-    found = _loaded(found, now, unknown)
-    kept, copies = _sources(now, ran, found.cwd, unknown)
-    found = _compared(found, now, tree, before, exclude, unknown)
-    return replace(found, sources=kept), {**files, **copies}
+    found = _compared(_loaded(found, now, unknown), now, tree, before, exclude, unknown)
+    kept = {**_sources(now, ran, found.cwd, unknown), **(before.sources if before else {})}
+    files |= {name: copy for name, (_, copy) in kept.items()}
+    return replace(found, sources=tuple(source for source, _ in kept.values())), files
 
 
 def _fresh(ran: Repository | None, now: Repository | None) -> Repository | None:
@@ -114,14 +148,16 @@ def _loaded(found: Code, now: Moment, unknown: dict[str, str]) -> Code:
 
 def _sources(
     now: Moment, ran: git.Worktree, cwd: str | None, unknown: dict[str, str]
-) -> tuple[tuple[Source, ...], Mapping[str, bytes]]:
-    none: tuple[tuple[Source, ...], Mapping[str, bytes]] = ((), {})
+) -> dict[str, tuple[Source, bytes]]:
+    """What git does not hold of the code, by its path in a version."""
+    none: tuple[tuple[Source, ...], dict[str, bytes]] = ((), {})
     held = None if ran.files is None else frozenset(ran.files)
     start = now.project / Path(cwd or ".").expanduser()
     given = start if start.is_dir() else Path()  # of a folder elsewhere but the name is recorded
-    return attempt(
+    found, copies = attempt(
         unknown, "code.sources", lambda: sources.kept(now.project, held, sys.orig_argv, unknown, cwd=given), none
     )
+    return {source.file: (source, copies[source.file]) for source in found}
 
 
 def _compared(
@@ -145,12 +181,38 @@ def _compared(
         at_save = None
     else:
         changed, why = changed_files(before, tree.files, project=now.project, exclude=exclude)
-        if functions:
-            changed = tuple(sorted({*(changed or ()), *functions}))
+        others = [each.path for each in found.modules or () if before.modules.get(each.path, each) != each]
+        if functions or others:
+            changed = tuple(sorted({*(changed or ()), *functions, *others}))
         at_start, at_save = _state(before.worktree.repository), _state(tree.repository)
     if changed is None:
         unknown["code.changed_during_run"] = why
-    return replace(found, changed_during_run=changed, changed_functions=functions, at_start=at_start, at_save=at_save)
+    return replace(
+        found,
+        modules=_as_loaded(found.modules, before, functions, unknown),
+        changed_during_run=changed,
+        changed_functions=functions,
+        at_start=at_start,
+        at_save=at_save,
+    )
+
+
+def _as_loaded(
+    found: tuple[Module, ...] | None,
+    before: Before | None,
+    functions: Mapping[str, Sequence[str]],
+    unknown: dict[str, str],
+) -> tuple[Module, ...] | None:
+    """The modules as they were at the start; the digests of a file that is not what was loaded are not the module's."""
+    if found is None:
+        return None
+    known = before.modules if before else {}
+    edited = sorted(functions.keys() - known.keys())
+    if edited:
+        unknown["code.modules"] = f"not what was loaded, and so without digest: {', '.join(edited)}"
+    return tuple(
+        replace(each, sha256=None, syntax=None) if each.path in edited else known.get(each.path, each) for each in found
+    )
 
 
 def _state(repository: Repository | None) -> CodeState | None:

@@ -5,9 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ckptkit import redact
-from ckptkit.capture import attempt, hardware, numerics, process, ranks
+from ckptkit.capture import attempt, hardware, modules, numerics, process, ranks
 from ckptkit.capture.moment import Moment
 from ckptkit.record import IN_THE_RUN, Compute, Gpu, Precision, Ranks, Variables
+
+AUTOCAST = "compute.precision.effective.autocast"
+"""Where it is said that autocast was in use; known to be so or not where the configuration asks for a precision."""
 
 
 def compute(now: Moment, *, notes: Path | None, unknown: dict[str, str]) -> Compute:
@@ -42,6 +45,11 @@ def _observed(found: Compute, now: Moment, notes: Path | None, unknown: dict[str
     """With what only the process that trained can tell."""
     numbers = attempt(unknown, "compute.precision", lambda: numerics.numerics(unknown), None)
     in_use: tuple[Gpu, ...] | None = None
+    none: str | None = None
+    if path := attempt({}, AUTOCAST, lambda: modules.mentioning(now.project, b"autocast"), none):
+        unknown[AUTOCAST] = (
+            f"{path} uses autocast, off again by the save: name it in the configuration (precision: bf16-mixed)"
+        )
     return replace(
         found,
         precision=Precision(

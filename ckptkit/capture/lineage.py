@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from ckptkit import __version__, checkpoint, redact
 from ckptkit.capture import precision
+from ckptkit.capture.compute import AUTOCAST
 from ckptkit.capture.intake import Intake
 from ckptkit.capture.moment import Moment, run_id
 from ckptkit.capture.observation import Observation
@@ -193,7 +194,9 @@ def _explain(parts: Parts, precision: Precision, unknown: dict[str, str]) -> Non
     """Say why the configuration does not tell what it could; that it asks for no precision is known, not unknown."""
     if parts.given.config.seed is None and "seed" not in parts.given.not_applicable:
         unknown["config.seed"] = unknown.get("config.values", "the configuration names none")
-    if precision.requested is None and "config.values" in unknown:
+    if precision.requested is not None:
+        unknown.pop(AUTOCAST, None)
+    elif "config.values" in unknown:
         unknown["compute.precision.requested"] = unknown["config.values"]
 
 

@@ -154,6 +154,15 @@ def _unpackaged() -> dict[str, str]:
     return {name: file for name, file in module_files().items() if "/site-packages/" not in file}
 
 
+def mentioning(project: Path, word: bytes) -> str | None:
+    """The path of a loaded module of the project whose source holds a word; None where none does."""
+    for path, files in project_files(project).items():
+        with contextlib.suppress(FormatError):
+            if word in read_regular(next(iter(files.values()))):
+                return path
+    return None
+
+
 def project_files(project: Path, *, compiled: bool = False) -> dict[str, dict[str, str]]:
     """The project's loaded files of source, or those without, by their paths in the record.
 

@@ -61,6 +61,7 @@ def note(
         began=_time(start.code.at),
         started=None if start.now.started is None else _time(start.now.started),
         ended=None if ended is None else _time(ended),
+        secrets_kept=redact.keeps_secrets(),
         code=seen.code,
         compute=seen.compute,
         tree=start.code.worktree.files,
@@ -91,12 +92,14 @@ def weights_key(path: Path, project: Path) -> str:
 
 
 def _place(project: Path, root: Path) -> str | None:
-    """How the project is noted: above the registry root, which may move together with it, or below the home folder."""
-    real, home = disk.real(project), disk.real(root)
-    if real in home.parents:
-        return "/".join([".."] * (len(home.parts) - len(real.parts)))
+    """How the project is noted: from the registry root, which may move together with it, or below the home folder.
+
+    None where the way from the one to the other bears a name that is not written.
+    """
     place, outside = redact.path(project, None)
-    return None if outside else place
+    way = os.path.relpath(disk.real(project), disk.real(root))
+    told = redact.text(f"/{way}") != f"/{way}"
+    return (None if outside else place) if told else way
 
 
 def project_of(run: Started, root: Path) -> Path | None:

@@ -8,8 +8,8 @@ from typing import Any
 # In this order, by what says most of the training: mixed precision as Accelerate, Lightning, FSDP and Keras name it,
 # the switches of TrainingArguments and sections of DeepSpeed, data types of the model, what is for evaluation alone.
 _KEYS = ("mixed_precision", "precision", "param_dtype", "dtype_policy")
-_SWITCHES = ("bf16", "bfloat16", "fp16", "float16", "fp8")
-_DTYPES = ("torch_dtype", "dtype", "compute_dtype", "bnb_4bit_compute_dtype")
+_SWITCHES = ("bf16", "bfloat16", "fp16", "float16", "fp8", "amp", "use_amp")
+_DTYPES = ("amp_dtype", "autocast_dtype", "torch_dtype", "dtype", "compute_dtype", "bnb_4bit_compute_dtype")
 _LESS = ("tf32", "bf16_full_eval", "fp16_full_eval")
 
 _NAMES = re.compile(

@@ -15,7 +15,7 @@ from ckptkit.capture.observation import Observation
 from ckptkit.capture.session import Start
 from ckptkit.data import watch
 from ckptkit.errors import CkptkitError, FormatError
-from ckptkit.record import IN_THE_RUN, Segment, Started
+from ckptkit.record import DECLARED, IN_THE_RUN, Segment, Started
 
 
 def applied(request: Request, guard: Guard, root: Path, cwd: Path, project: Path, written: float | None) -> Request:
@@ -35,12 +35,17 @@ def applied(request: Request, guard: Guard, root: Path, cwd: Path, project: Path
     paths = [cwd / path for path in request.paths]
     run = find(root, run=request.run, model=request.model, weights=paths, project=project, written=written)
     if run is None:
+        guard.notes += _passed_over(root, request.model, written)
         return request
+    if run.secrets_kept and not request.keep_secrets:
+        raise CkptkitError(f"the run {run.id} noted secrets as they are", "save with --keep-secrets")
     start = recall(run, started.contents(root, run.id), project=project_of(run, root) or project, cwd=cwd)
     if request.config:
         start = replace(start, config=None, files={})
     guard.notes.append(f"the training was the run {run.id}, which noted itself when it began")
-    guard.warnings += filter(None, [misfit(run, written)])
+    if doubt := misfit(run, written):
+        guard.note("run.id", doubt)
+        start = _declared(start)
     found: dict[str, object] = {}
     for path, name in start.names.items():
         if path.exists():
@@ -48,6 +53,22 @@ def applied(request: Request, guard: Guard, root: Path, cwd: Path, project: Path
         elif name not in request.data:
             guard.note(f"data.{name}", "it is not where the run had it any more: name it with --data")
     return replace(request, start=start, data={**found, **request.data})
+
+
+def _passed_over(root: Path, model: object, written: float | None) -> list[str]:
+    """Why the newest run that named the model is not taken for the one that trained."""
+    newest = next((each for each in started.every(root) if each.model == model), None)
+    doubt = misfit(newest, written) if newest else ""
+    return [f"not known which process trained: {doubt}"] if doubt else []
+
+
+def _declared(start: Start) -> Start:
+    """A run of which somebody says that it made weights of another time: what it saw is but declared of them."""
+    noted = start.noted
+    if noted is None:
+        return start
+    code, compute = replace(noted.code, observed=DECLARED), replace(noted.compute, observed=DECLARED)
+    return replace(start, now=replace(start.now, observed=DECLARED), noted=replace(noted, code=code, compute=compute))
 
 
 def find(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ckptkit import disk, redact
-from ckptkit.capture import attempt, config, generators, git
+from ckptkit.capture import attempt, code, config, generators
 from ckptkit.capture.code import Before
 from ckptkit.capture.moment import Moment
 from ckptkit.capture.observation import Observation
@@ -88,9 +88,8 @@ def begin(
     resolved = config.resolve(given, project=now.project, unknown={}) if given else None
     files = {path: _sha256(path) for path in given}
     noted = {path: watch.Noted(listing=watch.note(path)) for path in data}
-    unknown: dict[str, str] = {}
-    tree = git.worktree(now.code, project=now.project, exclude=exclude, unknown=unknown)
-    states = attempt(unknown, "config.generators", lambda: generators.generators(unknown), None)
+    ran = code.begin(now, at=at, exclude=exclude, configs=tuple(files))
+    states = attempt({}, "config.generators", lambda: generators.generators({}), None)
     hasher = attempt({}, "data", lambda: background.Hasher([*data]), None) if data else None
     time.sleep(max(0, end - time.monotonic()))
     return Start(
@@ -101,7 +100,7 @@ def begin(
         names=data,
         files=files,
         config=resolved if len(given) == len(sources) else None,
-        code=Before(at=at, worktree=tree, unknown=unknown, configs=tuple(files)),
+        code=ran,
         generators=states,
         hasher=hasher,
     )

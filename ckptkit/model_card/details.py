@@ -11,7 +11,7 @@ from typing import Any
 from ckptkit.markdown import bullets, code, fenced, table, text
 from ckptkit.model_card import words
 from ckptkit.record import Lineage
-from ckptkit.words import count
+from ckptkit.words import count, world
 
 _WIDTH = 200
 """Most characters of one hyperparameter's value that a card shows."""
@@ -127,6 +127,8 @@ def _machine(lineage: Lineage) -> str:
         parts += [f"{number} × {text(name)}" for name, number in counted.items()] or ["no GPU"]  # noqa: RUF001
     if compute.platform:
         parts.append(text(f"{compute.platform.system} {compute.platform.release}"))
+    if ranks := world(compute.distributed):
+        parts.append(text(ranks))
     return f"{', '.join(parts)}{words.SEEN[compute.observed]}"
 
 

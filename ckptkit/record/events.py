@@ -97,12 +97,13 @@ class Started(Document):
 
     Attributes:
         id: the run's id.
-        project: the project, relative to the registry root where that lies in it, or below ``~``; None elsewhere.
+        project: the project, from the registry root or below ``~``; None where either would name a user or host.
         model: the registered model that it said it would save.
         weights: the paths that it said it would write, as paths are recorded; of those elsewhere a digest.
         began: when it said that it starts.
         started: when its process began; None where the system does not tell.
         ended: when its process ended by itself; None while it runs, and where it was killed.
+        secrets_kept: whether secrets stand here as they were found.
         code: the repository as of the start; what only the end can tell, such as modules and changes, as of then.
         compute: as of the end, where the process came to tell it.
         tree: the git ids of the work tree's files at the start, by their paths from the project; None without git.
@@ -126,6 +127,7 @@ class Started(Document):
     began: Time
     started: Time | None
     ended: Time | None
+    secrets_kept: bool
     code: Code
     compute: Compute
     tree: Mapping[str, str] | None

@@ -8,7 +8,7 @@ changes nothing.
 
 from ckptkit.redact.environment import variables
 from ckptkit.redact.forms import has_secret, tokens
-from ckptkit.redact.keeping import keeping_secrets
+from ckptkit.redact.keeping import keeping_secrets, keeps_secrets
 from ckptkit.redact.naming import assignments, literal, may_assign
 from ckptkit.redact.places import path
 from ckptkit.redact.shown import argv, counted, text, url, values
@@ -19,6 +19,7 @@ __all__ = [
     "counted",
     "has_secret",
     "keeping_secrets",
+    "keeps_secrets",
     "literal",
     "may_assign",
     "path",

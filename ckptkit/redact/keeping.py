@@ -15,3 +15,8 @@ def keeping_secrets(yes: bool) -> Iterator[None]:  # noqa: FBT001 - the name of 
         yield
     finally:
         keeping.reset(token)
+
+
+def keeps_secrets() -> bool:
+    """Whether secrets stay where they are at this moment."""
+    return keeping.get()

@@ -9,7 +9,7 @@ from ckptkit.record import AT_SAVE, Code, Compute, Config, Dataset, Event, Gpu, 
 from ckptkit.report import results
 from ckptkit.report.results import MOST, capped
 from ckptkit.verbs.show import Shown
-from ckptkit.words import count, cut, figure, moment, short, size, span
+from ckptkit.words import count, cut, figure, moment, short, size, span, world
 
 LONG = 400
 """Cells of a text that is itself shown, not only what it says."""
@@ -166,9 +166,12 @@ def _compute(lineage: Lineage) -> Iterator[str]:
         yield f"{'Python' if python.implementation == 'CPython' else python.implementation} {python.version}"
     if compute.container:
         yield f"in {compute.container.kind}{f' ({compute.container.image})' if compute.container.image else ''}"
+    if ranks := world(compute.distributed):
+        yield ranks
     for others in compute.ranks:
         model = others.cpu.model if others.cpu else None
-        yield f"ranks {others.ranks}: {model or 'CPU unknown'}, {_gpus(others.gpus)}"
+        which = f"rank{'' if others.ranks.isdecimal() else 's'} {others.ranks}"
+        yield f"{which}: {model or 'CPU unknown'}, {_gpus(others.gpus)}"
     if compute.observed == AT_SAVE:
         yield "as found at save"
 

@@ -11,7 +11,7 @@ from ckptkit.record import Lineage
 from ckptkit.report.answers import LONG, answers
 from ckptkit.report.results import MOST
 from ckptkit.verbs.show import Shown
-from ckptkit.words import cells, count, cut, inert, moment, short, span, wrap
+from ckptkit.words import cells, cut, inert, moment, short, span, wrap
 
 _LABEL = 11
 _BOLD, _DIM, _RED, _YELLOW, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
@@ -99,8 +99,7 @@ def _unknown(shown: Shown, lineage: Lineage) -> Iterator[tuple[str, str]]:
     if len(reasons) > MOST:
         yield f"{len(reasons) - MOST} more reasons in lineage.json", _YELLOW
     if lineage.redacted:
-        total = sum(lineage.redacted.values())
-        yield f"{count(total, 'secret')} left out of {', '.join(lineage.redacted)}", _DIM
+        yield f"secrets were left out of {', '.join(lineage.redacted)}", _DIM
     if axes:
         yield f"whether {' or '.join(axes)} changed while it ran", _DIM
 

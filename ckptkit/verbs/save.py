@@ -308,15 +308,11 @@ def _aliases(work: _Work, given: Sequence[str], known: Mapping[str, Any]) -> tup
     return work.guard.each("aliases", given, unlike)
 
 
-def _left_out(redacted: Mapping[str, int]) -> Iterator[str]:
-    """What whoever saves should know of secrets: where they were, to look for them elsewhere."""
+def _left_out(redacted: Mapping[str, int], *, kept: bool) -> Iterator[str]:
+    """What whoever saves should know of secrets: where they were; some may be, though they were to be ``kept`` now."""
     if redacted:
-        total = sum(redacted.values())
-        where = ", ".join(redacted)
-        yield (
-            f"{total} secret{'s were' if total > 1 else ' was'} left out of {where} "
-            "(--keep-secrets, keep_secrets=True: record them as they are)"
-        )
+        advice = "" if kept else " (--keep-secrets records them as they are)"
+        yield f"secrets were left out of {', '.join(redacted)}{advice}"
 
 
 def _publish(
@@ -351,5 +347,14 @@ def _publish(
             now.warnings.append(f"{version} could not be read back ({error.message}): run `ckptkit index`")
         if parts.given.keep:
             notes += succession.relieve(now, version, parts.given.keep)
-    work.guard.warnings += [*warnings, *now.warnings, *_left_out(redacted)]
-    return version, [*([f"the same bytes as {twin}: a reproduction"] if twin else []), *notes]
+    work.guard.warnings += [*warnings, *now.warnings, *_left_out(redacted, kept=work.request.keep_secrets)]
+    return version, [*([_same_bytes(work, twin, version)] if twin else []), *notes]
+
+
+def _same_bytes(work: _Work, twin: str, version: registry.Version) -> str:
+    """Another run that gives the same bytes has reproduced them; the same run has saved them twice."""
+    try:
+        runs = {checkpoint.read_lineage(folder).run.id for folder in (work.root / twin, version.path)}
+    except FormatError:
+        runs = set()
+    return f"the same bytes as {twin}{': a reproduction' if len(runs) > 1 else ''}"
