@@ -4,6 +4,7 @@ import contextlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ckptkit import disk, documents, registry
@@ -11,7 +12,10 @@ from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.record import Started
 
 _KEPT = 50
-"""How many runs are kept, the newest."""
+"""How many runs are kept, the newest, besides those that go on."""
+
+_LONGEST = timedelta(days=90)
+"""How long a run may go on."""
 
 _ID = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}")
 _RECORD = "started.json"
@@ -40,12 +44,21 @@ def write(root: Path, started: Started, files: Mapping[str, bytes]) -> None:
         disk.replace(home / _FILES / name, data)
     disk.replace(home / _RECORD, documents.dump_json(started.to_dict()))
     for old in _ids(root)[_KEPT:]:
-        shutil.rmtree(folder(root) / old, ignore_errors=True)
+        if _is_over(root, old):
+            shutil.rmtree(folder(root) / old, ignore_errors=True)
 
 
 def is_there(root: Path, run: str) -> bool:
     """Whether a run has noted itself, and neither its root nor its note was removed since."""
     return (folder(root) / run / _RECORD).is_file()
+
+
+def _is_over(root: Path, run: str) -> bool:
+    """Whether a run has ended, or began so long ago that it surely has."""
+    try:
+        return read(root, run).ended is not None or run < f"{datetime.now(UTC) - _LONGEST:%Y%m%dT%H%M%S}"
+    except CkptkitError:
+        return True
 
 
 def read(root: Path, run: str) -> Started:

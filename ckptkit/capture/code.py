@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ckptkit import checkpoint, disk
+from ckptkit import checkpoint, disk, redact
 from ckptkit.capture import attempt, git, live, modules, packages, process, sources
 from ckptkit.capture.moment import Moment
 from ckptkit.record import (
@@ -23,7 +23,7 @@ from ckptkit.record import (
 )
 
 _NOT_WATCHED = "the functions of loaded modules are those of their files; what else may have changed was not watched"
-_WRITTEN = "some of it was written while it ran; it is what it was at the start, but may have been another in between"
+_WRITTEN = "some of it was written or touched while it ran; it is what it was, but may have been another in between"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +91,11 @@ def code(
         lambda: git.worktree(now.code, project=now.project, exclude=exclude, unknown=said),
         none,
     )
-    ran = tree
+    ran, later = tree, dict(said)
     if before is not None and before.worktree.repository is not None:
         ran, said = before.worktree, dict(before.unknown)
     unknown |= said
+    repository = _fresh(ran.repository, tree.repository, later, unknown)
     none_found: dict[str, bytes] = {}
     empty = Environment(source="unknown", python=None, requirements=None, packages=(), editable=(), lockfiles=())
     environment, files = attempt(
@@ -107,7 +108,7 @@ def code(
         files[checkpoint.PATCH] = ran.patch
     found = Code(
         observed=now.observed,
-        repository=_fresh(ran.repository, tree.repository),
+        repository=repository,
         entry_point=None,
         orig_argv=None,
         cwd=None,
@@ -124,11 +125,16 @@ def code(
     return replace(found, sources=tuple(source for source, _ in kept.values())), files
 
 
-def _fresh(ran: Repository | None, now: Repository | None) -> Repository | None:
-    """What was recorded at the start, with what of it got pushed meanwhile."""
+def _fresh(
+    ran: Repository | None, now: Repository | None, later: Mapping[str, str], unknown: dict[str, str]
+) -> Repository | None:
+    """What was recorded at the start, with the remote of now and what got pushed to it; ``later`` are the reasons."""
     if ran is None or now is None or ran.commit != now.commit:
         return ran
-    return replace(ran, unpushed=now.unpushed)
+    for fact in ("code.repository.url", "code.repository.unpushed"):
+        unknown.pop(fact, None)
+        unknown |= {fact: later[fact]} if fact in later else {}
+    return replace(ran, url=now.url, unpushed=now.unpushed)
 
 
 def _loaded(found: Code, now: Moment, unknown: dict[str, str]) -> Code:
@@ -152,11 +158,13 @@ def _sources(
     """What git does not hold of the code, by its path in a version."""
     none: tuple[tuple[Source, ...], dict[str, bytes]] = ((), {})
     held = None if ran.files is None else frozenset(ran.files)
-    start = now.project / Path(cwd or ".").expanduser()
-    given = start if start.is_dir() else Path()  # of a folder elsewhere but the name is recorded
+    start = redact.found(cwd or ".", now.project)
+    given = start if os.path.isdir(start) else Path()  # noqa: PTH112 - of a folder elsewhere but the name is recorded
     found, copies = attempt(
         unknown, "code.sources", lambda: sources.kept(now.project, held, sys.orig_argv, unknown, cwd=given), none
     )
+    if "ipykernel" in sys.modules and not hasattr(sys.modules.get("__main__"), "__file__"):
+        unknown["code.sources"] = "the cells of a notebook are not recorded"
     return {source.file: (source, copies[source.file]) for source in found}
 
 
@@ -186,7 +194,10 @@ def _compared(
             changed = tuple(sorted({*(changed or ()), *functions, *others}))
         at_start, at_save = _state(before.worktree.repository), _state(tree.repository)
     if changed is None:
-        unknown["code.changed_during_run"] = why
+        partly = why == _NOT_WATCHED and "code.changed_functions" in unknown
+        unknown["code.changed_during_run"] = (
+            "not all loaded modules could be compared with their files" if partly else why
+        )
     return replace(
         found,
         modules=_as_loaded(found.modules, before, functions, unknown),
@@ -255,4 +266,4 @@ def _is_written(path: str, since: float) -> bool:
         status = os.lstat(path)  # of a hundred thousand files
     except OSError:
         return False
-    return stat.S_ISREG(status.st_mode) and status.st_mtime > since
+    return stat.S_ISREG(status.st_mode) and max(status.st_mtime, status.st_ctime) > since  # an mtime can be set

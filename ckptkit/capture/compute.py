@@ -1,11 +1,12 @@
 """Which compute: the machine, what the process made of it, and what the other ranks noted of theirs."""
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from ckptkit import redact
-from ckptkit.capture import attempt, hardware, modules, numerics, process, ranks
+from ckptkit.capture import attempt, hardware, modules, numerics, precision, process, ranks
 from ckptkit.capture.moment import Moment
 from ckptkit.record import IN_THE_RUN, Compute, Gpu, Precision, Ranks, Variables
 
@@ -46,14 +47,17 @@ def _observed(found: Compute, now: Moment, notes: Path | None, unknown: dict[str
     numbers = attempt(unknown, "compute.precision", lambda: numerics.numerics(unknown), None)
     in_use: tuple[Gpu, ...] | None = None
     none: str | None = None
-    if path := attempt({}, AUTOCAST, lambda: modules.mentioning(now.project, b"autocast"), none):
-        unknown[AUTOCAST] = (
-            f"{path} uses autocast, off again by the save: name it in the configuration (precision: bf16-mixed)"
-        )
+    if sys.modules.get("torch") is not None:
+        path = attempt({}, AUTOCAST, lambda: modules.calling(now.project, "autocast"), none)
+        if path is not None:
+            unknown[AUTOCAST] = (
+                f"{path} calls autocast, which is off again by the save, so that whether it was on is not known: name "
+                "it in the configuration, such as precision: bf16-mixed"
+            )
     return replace(
         found,
         precision=Precision(
-            requested=None,
+            requested=attempt(unknown, "compute.precision.requested", precision.accelerate, none),
             weights={},
             effective=numbers.effective if numbers else None,
             flags=numbers.flags if numbers else None,

@@ -55,12 +55,11 @@ def worktree(start: Path, *, project: Path, exclude: Sequence[Path], unknown: di
         return Worktree(repository=None, patch=b"")
 
 
-def state(folder: Path, *, exclude: Sequence[Path] = ()) -> tuple[str | None, CodeState]:
+def state(folder: Path) -> tuple[str | None, CodeState]:
     """Address of the remote, and state of the work tree around a folder, such as that of an editable installation.
 
     Args:
         folder: where to look.
-        exclude: files and folders that count as in HEAD.
 
     Raises:
         ProbeError: there is no repository, git ignores the folder, or git does not answer.
@@ -70,7 +69,7 @@ def state(folder: Path, *, exclude: Sequence[Path] = ()) -> tuple[str | None, Co
     try:
         with tempfile.TemporaryDirectory(prefix="ckptkit-", ignore_cleanup_errors=True) as name:
             scratch = Path(name)
-            return _state(locate(folder, scratch, {}), folder, [*exclude, scratch])
+            return _state(locate(folder, scratch, {}), folder, [scratch])
     except (ProbeError, OSError, ValueError) as error:
         raise ProbeError(refusal(error, folder)) from None
 

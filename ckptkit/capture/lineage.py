@@ -157,7 +157,11 @@ def _weights(parts: Parts, unknown: dict[str, str]) -> tuple[int | None, Precisi
     for file in counted or files:
         for dtype, count in (file.dtypes or {}).items():
             dtypes[dtype] = dtypes.get(dtype, 0) + count
-    requested = precision.requested(parts.given.config.values, parts.seen.compute.variables.at_save or {})
+    requested = precision.requested(
+        parts.given.config.values,
+        parts.seen.compute.variables.at_save or {},
+        parts.seen.compute.precision.requested,
+    )
     rounding = replace(parts.seen.compute.precision, requested=requested, weights=dtypes)
     return None if why else sum(file.parameters or 0 for file in counted), rounding
 

@@ -20,6 +20,7 @@ from typing import Any
 from ckptkit.capture import process
 from ckptkit.capture.bytecode import differences, functions, same
 from ckptkit.capture.modules import SYNTAX_LIMIT, project_files
+from ckptkit.capture.moment import SLACK
 from ckptkit.disk import read_regular
 from ckptkit.errors import FormatError
 
@@ -27,8 +28,6 @@ FILE_GONE = "<file gone>"
 SYNTAX_ERROR = "<syntax error>"
 
 _FIELD = "code.changed_functions"
-_SLACK = 2.0
-"""Seconds by which clocks of disk and process may differ."""
 
 
 def changed(project: Path, unknown: dict[str, str]) -> dict[str, tuple[str, ...]]:
@@ -196,7 +195,7 @@ def _closed_over(function: FunctionType) -> Iterator[Any]:
 def _is_written(file: str) -> bool:
     """Whether a file's content or name was written since this process began: unlike an mtime, a ctime is not set."""
     started = process.started()
-    return started is None or os.stat(file).st_ctime > started - _SLACK  # noqa: PTH116 - a string
+    return started is None or os.stat(file).st_ctime > started - SLACK  # noqa: PTH116 - a string
 
 
 def _declared_otherwise(

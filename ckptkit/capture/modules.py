@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from hashlib import sha256
@@ -154,11 +155,12 @@ def _unpackaged() -> dict[str, str]:
     return {name: file for name, file in module_files().items() if "/site-packages/" not in file}
 
 
-def mentioning(project: Path, word: bytes) -> str | None:
-    """The path of a loaded module of the project whose source holds a word; None where none does."""
+def calling(project: Path, name: str) -> str | None:
+    """The path of a loaded module of the project whose source calls a function of a name; None where none does."""
+    call = re.compile(rb"^[^#\n]*\b%b\(" % name.encode(), re.MULTILINE)
     for path, files in project_files(project).items():
         with contextlib.suppress(FormatError):
-            if word in read_regular(next(iter(files.values()))):
+            if call.search(read_regular(next(iter(files.values())))):
                 return path
     return None
 

@@ -106,7 +106,7 @@ def project_of(run: Started, root: Path) -> Path | None:
     """Where the project of a run is now; None where that is not known, or there is no such folder."""
     if run.project is None:
         return None
-    found = disk.real(root) / Path(run.project).expanduser()
+    found = redact.found(run.project, disk.real(root))
     return disk.real(found) if found.is_dir() else None
 
 

@@ -234,7 +234,7 @@ def _effective(flags: Mapping[str, Any], unknown: dict[str, str]) -> dict[str, s
         out["jax.matmul"] = flags.get("jax.config.jax_default_matmul_precision") or "default"
     tf32 = flags.get("tensorflow.python.framework.config.tensor_float_32_execution_enabled")
     if tf32 is not None:
-        out["tensorflow.matmul"] = "tf32" if tf32 else "ieee"
+        out["tensorflow.matmul"] = "tf32 on GPUs that have it" if tf32 else "ieee"
     if "keras.config.dtype_policy.name" in flags:
         out["keras.dtype_policy"] = flags["keras.config.dtype_policy.name"]
     if sys.modules.get("numpy") is not None and (not out or sys.modules.get("sklearn") is not None):

@@ -18,6 +18,8 @@ _ITS_OWN = (
     "code.cwd",
     "code.modules",
     "code.foreign",
+    "code.sources",
+    "code.changed_functions",
     "code.environment.python.flags",
     "config.generators",
     "compute.precision.effective",
@@ -26,9 +28,13 @@ _ITS_OWN = (
     "compute.threads",
     "compute.variables",
     "compute.distributed",
+    "compute.ranks",
+    "compute.gpus_in_use",
     "run.started",
     "run.seconds",
     "run.job",
+    "run.links",
+    "run.restarts",
 )
 
 

@@ -21,7 +21,7 @@ _NAMES = re.compile(
 _LEAVES_OPEN = ("no", "auto")
 
 
-def requested(values: Mapping[str, Any] | None, environ: Mapping[str, str]) -> str | None:
+def requested(values: Mapping[str, Any] | None, environ: Mapping[str, str], shared: str | None) -> str | None:
     """The precision that the training was asked for; None where nothing asked.
 
     What Accelerate took in this process comes first, as it has weighed all others; then the configuration, whose keys
@@ -31,14 +31,15 @@ def requested(values: Mapping[str, Any] | None, environ: Mapping[str, str]) -> s
     Args:
         values: the configuration, as it is recorded.
         environ: the environment of the process that trained; empty where it is not known.
+        shared: what ``accelerate`` told in that process.
     """
-    asked = [_accelerate(), *_configured(values or {}), environ.get("ACCELERATE_MIXED_PRECISION")]
+    asked = [shared, *_configured(values or {}), environ.get("ACCELERATE_MIXED_PRECISION")]
     named = [each for each in asked if each]
     return next((each for each in named if each not in _LEAVES_OPEN), next(iter(named), None))
 
 
-def _accelerate() -> str | None:
-    """Of the state that its Accelerator shares, without making one."""
+def accelerate() -> str | None:
+    """What the Accelerator of this process took, by the state that it shares, without making one."""
     state = getattr(sys.modules.get("accelerate.state"), "AcceleratorState", None)
     shared = getattr(state, "_shared_state", None)
     told = shared.get("_mixed_precision") if isinstance(shared, Mapping) else None

@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from ckptkit import checkpoint, manifest, started
-from ckptkit.capture import config, git
+from ckptkit import checkpoint, manifest, redact, started
+from ckptkit.capture import config, git, ranks
 from ckptkit.capture.code import Before, changed_files
 from ckptkit.capture.intake import Guard, Request
 from ckptkit.capture.moment import SLACK, Moment
@@ -39,7 +39,10 @@ def applied(request: Request, guard: Guard, root: Path, cwd: Path, project: Path
         return request
     if run.secrets_kept and not request.keep_secrets:
         raise CkptkitError(f"the run {run.id} noted secrets as they are", "save with --keep-secrets")
-    start = recall(run, started.contents(root, run.id), project=project_of(run, root) or project, cwd=cwd)
+    home = project_of(run, root)
+    start = recall(run, started.contents(root, run.id), project=home or project, cwd=cwd)
+    if home is None:
+        start = replace(start, code=replace(start.code, worktree=replace(start.code.worktree, files=None)))
     if request.config:
         start = replace(start, config=None, files={})
     guard.notes.append(f"the training was the run {run.id}, which noted itself when it began")
@@ -57,8 +60,10 @@ def applied(request: Request, guard: Guard, root: Path, cwd: Path, project: Path
 
 def _passed_over(root: Path, model: object, written: float | None) -> list[str]:
     """Why the newest run that named the model is not taken for the one that trained."""
-    newest = next((each for each in started.every(root) if each.model == model), None)
-    doubt = misfit(newest, written) if newest else ""
+    runs = [each for each in started.every(root) if each.model == model]
+    fitting = [each.id for each in runs if not misfit(each, written)]
+    doubt = f"name one of the runs {', '.join(fitting)} with --run" if fitting else ""
+    doubt = doubt or (misfit(runs[0], written) if runs else "")
     return [f"not known which process trained: {doubt}"] if doubt else []
 
 
@@ -87,7 +92,7 @@ def find(
     Returns:
         The run that was asked for; else, of those in whose time they were written, the newest that named them, or a
         folder of theirs; else the newest that named the model, unless it named other weights and its end is not known;
-        None where there is none.
+        None where there is none, and where two of the model ran at once.
 
     Raises:
         CkptkitError: there is no such run, or it began later than the weights were written.
@@ -103,9 +108,10 @@ def find(
         return _overlap(each.weights, [weights_key(one, place) for path in weights for one in (path, path.resolve())])
 
     fitting = [each for each in started.every(root) if not misfit(each, written)]
-    by_weights = (each for each in fitting if named(each))
-    by_model = (each for each in fitting if each.model == model and (each.ended or not each.weights))
-    return next(by_weights, None) or next(by_model, None)
+    by_weights = [each for each in fitting if named(each)]
+    by_model = [each for each in fitting if each.model == model and (each.ended or not each.weights)]
+    at_once = sum(each.ended is not None for each in by_model) > 1
+    return next(iter(by_weights or ([] if at_once else by_model)), None)
 
 
 def _overlap(ones: Sequence[str], others: Sequence[str]) -> bool:
@@ -141,13 +147,13 @@ def recall(run: Started, files: Mapping[str, bytes], *, project: Path, cwd: Path
     """
     data, names = {}, {}
     for each in run.data:
-        path = project / Path(each.path).expanduser()
+        path = redact.found(each.path, project)
         try:
             listing = manifest.Listing.unpack(files.get(each.listing, b""))
         except FormatError:
             continue
         data[path], names[path] = watch.Noted(listing=listing), each.name
-    configs = {project / Path(path).expanduser(): sha256 for path, sha256 in run.configs.items()}
+    configs = {redact.found(path, project): sha256 for path, sha256 in run.configs.items()}
     text = files.get(checkpoint.CONFIG)
     resolved = config.Resolved(values=dict(run.config.values or {}), text=text, seed=run.config.seed)
     generators = run.config.generators
@@ -155,7 +161,7 @@ def recall(run: Started, files: Mapping[str, bytes], *, project: Path, cwd: Path
     versioned.pop(checkpoint.CONFIG, None)
     now = Moment(
         project=project,
-        code=cwd,
+        code=project,
         observed=IN_THE_RUN,
         started=None if run.started is None else _epoch(run.started),
         why="",
@@ -193,7 +199,11 @@ def recall(run: Started, files: Mapping[str, bytes], *, project: Path, cwd: Path
     )
 
 
-_LATER = ("code.modules", "compute.precision", "compute.threads", "compute.determinism")
+_LATER = (
+    *("code.modules", "code.foreign", "code.sources", "code.changed_functions", "code.environment.packages.imported"),
+    *("compute.precision", "compute.threads", "compute.determinism", "compute.gpus_in_use"),
+    *("config.generators.at_save", "run.links"),
+)
 
 
 def seen(start: Start, noted: Observation, *, exclude: Sequence[Path], unknown: dict[str, str]) -> Observation:
@@ -231,9 +241,11 @@ def restarted(root: Path, start: Start | None) -> tuple[Segment, ...]:
         root: the registry root.
         start: the run; None where nobody said that it starts.
     """
+    if start is None or not (start.noted.restarts if start.noted else ranks.restarts()):
+        return ()
     noted = [*started.every(root)]
-    own = next((each for each in noted if start is not None and each.id == start.id), None)
-    runs = [] if own is None or not own.restarts else [each for each in noted if _went_on(each, own)]
+    own = next((each for each in noted if each.id == start.id), None)
+    runs = [] if own is None else [each for each in noted if _went_on(each, own)]
     return tuple(
         Segment(
             run=each.id,

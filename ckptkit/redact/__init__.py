@@ -10,13 +10,14 @@ from ckptkit.redact.environment import variables
 from ckptkit.redact.forms import has_secret, tokens
 from ckptkit.redact.keeping import keeping_secrets, keeps_secrets
 from ckptkit.redact.naming import assignments, literal, may_assign
-from ckptkit.redact.places import path
+from ckptkit.redact.places import found, path
 from ckptkit.redact.shown import argv, counted, text, url, values
 
 __all__ = [
     "argv",
     "assignments",
     "counted",
+    "found",
     "has_secret",
     "keeping_secrets",
     "keeps_secrets",

@@ -33,6 +33,13 @@ def path(value: Path, project: Path | None) -> tuple[str, bool]:
     return _anonymous(f"/{tokens(os.path.basename(asked))}")[1:] or "/", True  # noqa: PTH119 - a string already
 
 
+def found(shown: str, project: Path) -> Path:
+    """Where a path lies that ``path`` wrote as one below the project or the home folder."""
+    if shown == "~" or shown.startswith("~/"):
+        return Path(_home() + shown[1:])
+    return project / shown
+
+
 def without_places(value: str, project: Path | None) -> str:
     """``value`` with the project as ``.``, the home as ``~``, ``<user>`` and ``<host>``."""
     pattern, names = _private_paths(_home(), project)

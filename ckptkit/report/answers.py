@@ -11,6 +11,8 @@ from ckptkit.report.results import MOST, capped
 from ckptkit.verbs.show import Shown
 from ckptkit.words import count, cut, figure, moment, short, size, span, world
 
+_TORCH_S_OWN = 67280421310721  # default_rng_seed_val of c10/core/GeneratorImpl.h: nobody seeded it
+
 LONG = 400
 """Cells of a text that is itself shown, not only what it says."""
 
@@ -138,8 +140,8 @@ def _config(config: Config) -> Iterator[str]:
         why = config.not_applicable.get("seed")
         yield f"no seed: {why}" if why else "no seed found"
         seen = config.generators.at_save if config.generators else None
-        if seen and "torch.initial_seed" in seen:
-            yield f"torch was seeded with {_value(seen['torch.initial_seed'])}"
+        if seen and seen.get("torch.initial_seed") not in {None, _TORCH_S_OWN}:
+            yield f"torch's seed was {_value(seen['torch.initial_seed'])}"
     if config.values is None:
         yield "no hyperparameters given"
     leaves = [(key, value) for key, value in summary.flatten(config.values or {}) if key.rpartition(".")[2] != "seed"]

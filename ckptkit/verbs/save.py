@@ -163,16 +163,22 @@ def _begin(
     guard = Guard(strict=not request.from_training)
     if not request.from_training:
         request = recalled.applied(request, guard, root, cwd, process.project(cwd), written)
-    noted = request.start is not None and request.start.noted is not None
+    start = request.start
+    if start is not None and start.noted is not None:
+        now = start.now
+    else:
+        now = moment(from_training=request.from_training, modified=written, cwd=cwd)
+        if start is not None and now.observed != IN_THE_RUN:  # weights from before: another process made them
+            if start.hasher is not None:
+                start.hasher.end()
+            request = replace(request, start=None)
     return _Work(
         request=request,
         guard=guard,
         model=model,
         root=root,
         cwd=cwd,
-        now=request.start.now
-        if request.start is not None and noted
-        else moment(from_training=request.from_training, modified=written, cwd=cwd),
+        now=now,
         progress=progress,
         expect=expect,
     )
@@ -210,12 +216,12 @@ def _finish(
             given=given,
             seen=seen,
             components=trained_by,
-            segments=_segments(work, made_from, known),
+            segments=guard.take("run.segments", (), _segments, work, made_from, known, seen.restarts),
             data=declared,
             parents=made_from,
             files=staged,
             config_sha256=packing.put_records(stage, given.config, seen, declared),
-            config_changed=_changed_config(work),
+            config_changed=guard.take("config.changed_during_run", None, _changed_config, work),
             modified=written,
             unknown=guard.unknown,
         )
@@ -263,10 +269,16 @@ def _components(work: _Work) -> Mapping[str, tuple[Component, ...]]:
     return found
 
 
-def _segments(work: _Work, made_from: Sequence[Parent], known: Mapping[str, Any]) -> tuple[Segment, ...]:
+def _segments(
+    work: _Work, made_from: Sequence[Parent], known: Mapping[str, Any], restarts: int | None
+) -> tuple[Segment, ...]:
     """The earlier parts of a training that was resumed, from a version or by its scheduler."""
     start = work.request.start
     found = segments.segments(made_from, work.root, known, work.guard.unknown) or recalled.restarted(work.root, start)
+    if restarts and not found:
+        work.guard.unknown.setdefault(
+            "run.segments", f"it was started again {restarts} times; those runs are not noted"
+        )
     return tuple(each for each in found if each.run != (start.id if start else run_id()))
 
 

@@ -129,10 +129,14 @@ def _note(
         started.write(root, run, files)
 
     def end() -> None:
-        if os.getpid() == process and started.is_there(root, begun.id):  # not in a fork, nor where it was removed
+        if os.getpid() == process:  # not in a fork
             if script is not None:
                 main.__file__ = script  # which Python takes away once the script has run
-            attempt({}, "run", lambda: write(time.time()), None)
+            attempt({}, "run", again, None)
+
+    def again() -> None:
+        if started.is_there(root, begun.id):  # else somebody removed it
+            write(time.time())
 
     write(None)
     atexit.register(contextvars.copy_context().run, end)  # with secrets kept, if they are

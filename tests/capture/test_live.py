@@ -376,7 +376,7 @@ def test_functions_that_a_decorator_compiles_anew_are_no_edit(tmp_path: Path) ->
     """As typeguard does."""
     source = "pathlib.Path('model.py').read_text().replace('** 2.0', '** 3.0')"
     anew = f"exec(compile({source}, model.__file__, 'exec'), vars(model))"
-    slack = "live._SLACK = -3600.0  # as if the files were written an hour before"
+    slack = "live.SLACK = -3600.0  # as if the files were written an hour before"
     assert run(tmp_path, "", train=TRAIN.replace("RATE = 0.375", f"{anew}\n{slack}\nRATE = 0.375")) == (
         {},
         {"code.changed_functions": "model.py was not written meanwhile, but loaded otherwise: loss"},

@@ -396,7 +396,7 @@ def test_jax_tensorflow_and_keras(stand_in: Callable[..., types.ModuleType], mon
     assert found.effective == {
         "jax.default_dtype": "float64",
         "jax.matmul": "high",
-        "tensorflow.matmul": "tf32",
+        "tensorflow.matmul": "tf32 on GPUs that have it",
         "keras.dtype_policy": "mixed_bfloat16",
     }
     assert found.determinism["jax.config.jax_threefry_partitionable"] is True

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from scripts import python
 
-from ckptkit.capture.precision import requested
+from ckptkit.capture.precision import accelerate, requested
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +42,13 @@ def _without_accelerate(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_by_the_configuration(values: dict[str, Any] | None, asked: str | None) -> None:
-    assert requested(values, {}) == asked
+    assert requested(values, {}, None) == asked
 
 
 def test_the_launcher_is_asked_last() -> None:
     environ = {"ACCELERATE_MIXED_PRECISION": "fp16"}
-    assert requested({}, environ) == requested({"mixed_precision": "no"}, environ) == "fp16"
-    assert requested({"mixed_precision": "bf16"}, environ) == "bf16"
+    assert requested({}, environ, None) == requested({"mixed_precision": "no"}, environ, None) == "fp16"
+    assert requested({"mixed_precision": "bf16"}, environ, None) == "bf16"
 
 
 @pytest.mark.parametrize(("shared", "asked"), [({"_mixed_precision": "bf16"}, "bf16"), ({}, "fp8"), (None, "fp8")])
@@ -56,17 +56,17 @@ def test_accelerate_knows_best(shared: dict[str, str] | None, asked: str, monkey
     state = types.ModuleType("accelerate.state")
     vars(state)["AcceleratorState"] = types.SimpleNamespace(_shared_state=shared)
     monkeypatch.setitem(sys.modules, "accelerate.state", state)
-    assert requested({"mixed_precision": "fp8"}, {}) == asked
+    assert requested({"mixed_precision": "fp8"}, {}, accelerate()) == asked
 
 
 ACCELERATE = """
 import os, sys, warnings
 warnings.simplefilter("ignore")
 from accelerate import Accelerator
-from ckptkit.capture.precision import requested
-print(requested({}, {}))
+from ckptkit.capture.precision import accelerate, requested
+print(requested({}, {}, accelerate()))
 Accelerator(mixed_precision="bf16", cpu=True)
-print(requested({"precision": 32}, os.environ))
+print(requested({"precision": 32}, os.environ, accelerate()))
 """
 
 
