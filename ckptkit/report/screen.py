@@ -79,6 +79,12 @@ def _label(label: str, style: str) -> str:
     return f"  {style}{label:{_LABEL - 2}}{_PLAIN if style else ''}"
 
 
+_NOT_SHOWN = (
+    "weights.identical_to",  # earlier versions are not what this one is made of
+    "compute.container.image",  # hardly any container tells
+)
+
+
 def _unknown(shown: Shown, lineage: Lineage) -> Iterator[tuple[str, str]]:
     """The facts that could not be had, those of one reason together, each line with its style.
 
@@ -92,7 +98,7 @@ def _unknown(shown: Shown, lineage: Lineage) -> Iterator[tuple[str, str]]:
     for fact, why in facts.items():
         if fact.endswith(".changed_during_run"):
             axes[fact.partition(".")[0]] = None
-        elif fact != "weights.identical_to":  # earlier versions are not what this one is made of
+        elif fact not in _NOT_SHOWN:
             reasons.setdefault(why, []).append(fact)
     for why, told in list(reasons.items())[:MOST]:
         yield f"{', '.join(told)}: {why}", _YELLOW
