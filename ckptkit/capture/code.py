@@ -71,7 +71,13 @@ def begin(now: Moment, *, at: float, exclude: Sequence[Path], configs: Collectio
 
 
 def code(
-    now: Moment, *, exclude: Sequence[Path], python: str | None, unknown: dict[str, str], before: Before | None
+    now: Moment,
+    *,
+    exclude: Sequence[Path],
+    python: str | None,
+    unknown: dict[str, str],
+    before: Before | None,
+    begins: bool = False,
 ) -> tuple[Code, dict[str, bytes]]:
     """The code, and the files that belong to its record, by their paths in a version.
 
@@ -81,16 +87,14 @@ def code(
         python: the interpreter whose distributions are meant, where it is not found by itself.
         unknown: takes the reason of each fact that could not be had.
         before: what was there when the run began; it is what is recorded, where it was noted.
+        begins: whether the run has just begun, so that ``before`` is what is there now.
     """
     own = now.observed == IN_THE_RUN
     said: dict[str, str] = {}
-    none = git.Worktree(repository=None, patch=b"")
-    tree = attempt(
-        said,
-        "code.repository",
-        lambda: git.worktree(now.code, project=now.project, exclude=exclude, unknown=said),
-        none,
-    )
+    if before is not None and begins:
+        tree = before.worktree
+    else:
+        tree = git.worktree(now.code, project=now.project, exclude=exclude, unknown=said)
     ran, later = tree, dict(said)
     if before is not None and before.worktree.repository is not None:
         ran, said = before.worktree, dict(before.unknown)

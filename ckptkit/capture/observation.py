@@ -63,6 +63,7 @@ def observe(
     unknown: dict[str, str],
     before: Before | None = None,
     notes: Path | None = None,
+    begins: bool = False,
 ) -> Observation:
     """Look at code, environment and machine.
 
@@ -73,6 +74,7 @@ def observe(
         unknown: takes the reason of each fact that could not be had.
         before: the code when the run began, where that was noted.
         notes: the folder where the ranks of a distributed training noted their machines; None without one.
+        begins: whether the run has just begun, so that ``before`` is what is there now.
     """
     own = now.observed == IN_THE_RUN
     if not own:
@@ -80,7 +82,7 @@ def observe(
     elif now.started is None:
         unknown.update({"run.started": NO_START, "run.seconds": NO_START})
     with undisturbed():
-        seen, files = code(now, exclude=exclude, python=python, unknown=unknown, before=before)
+        seen, files = code(now, exclude=exclude, python=python, unknown=unknown, before=before, begins=begins)
         found = Observation(
             code=seen,
             compute=compute(now, notes=notes, unknown=unknown),

@@ -22,18 +22,17 @@ from ckptkit import (
     registry,
     roots,
     staging,
-    started,
     state_dict,
     succession,
     templates,
 )
-from ckptkit.capture import files, intake, observation, parents, process, recalled, segments, session, training
+from ckptkit.capture import files, intake, parents, process, recalled, survey
 from ckptkit.capture.intake import Guard, Request
 from ckptkit.capture.lineage import Parts, compose
-from ckptkit.capture.moment import Moment, moment, run_id
+from ckptkit.capture.moment import Moment, moment
 from ckptkit.data import datasets
 from ckptkit.errors import CkptkitError, FormatError
-from ckptkit.record import IN_THE_RUN, Component, Parent, Segment, WeightsFile
+from ckptkit.record import IN_THE_RUN, Parent, WeightsFile
 
 T = TypeVar("T")
 
@@ -195,8 +194,8 @@ def _finish(
     known = _known(work)
     made_from = guard.each("parents", request.parents, lambda item: _parent(item, work, known))
     aliases = _aliases(work, given.aliases, known)
-    seen = _seen(work)
-    trained_by = _components(work)
+    seen = survey.seen(request, guard, work.now, work.root)
+    trained_by = survey.components(request, guard, work.now.project)
     declared = datasets.observe(
         request, guard, now=work.now, root=work.root, progress=work.progress, expect=work.expect
     )
@@ -216,12 +215,14 @@ def _finish(
             given=given,
             seen=seen,
             components=trained_by,
-            segments=guard.take("run.segments", (), _segments, work, made_from, known, seen.restarts),
+            segments=guard.take(
+                "run.segments", (), survey.earlier, request, guard, made_from, work.root, known, seen.restarts
+            ),
             data=declared,
             parents=made_from,
             files=staged,
             config_sha256=packing.put_records(stage, given.config, seen, declared),
-            config_changed=guard.take("config.changed_during_run", None, _changed_config, work),
+            config_changed=guard.take("config.changed_during_run", None, survey.changed_config, request, work.now),
             modified=written,
             unknown=guard.unknown,
         )
@@ -232,59 +233,6 @@ def _finish(
             guard.warnings += [f"not moved: {which}" for which in stage.remove_sources(tops)]
     datasets.remember(declared, work.root)
     return Saved(version=version, notes=(*guard.notes, *notes), warnings=tuple(guard.warnings))
-
-
-def _seen(work: _Work) -> observation.Observation:
-    """What is to be recorded of code and machine: what the process that trained sees, or noted of itself."""
-    request, start = work.request, work.request.start
-    exclude = [work.root, *request.paths, *request.data_paths]
-    if start is not None and start.noted is not None:
-        return recalled.seen(start, start.noted, exclude=exclude, unknown=work.guard.unknown)
-    own = work.now.observed == IN_THE_RUN
-    return observation.observe(
-        work.now,
-        exclude=exclude,
-        python=request.python,
-        unknown=work.guard.unknown,
-        before=start.code if start is not None and own else None,
-        notes=started.folder(work.root) / "ranks",
-    )
-
-
-_COMPONENTS = {"optimizers": "optimizer", "schedulers": "scheduler", "dataloaders": "dataloader"}
-
-
-def _components(work: _Work) -> Mapping[str, tuple[Component, ...]]:
-    """The optimizers, schedulers and data loaders that were given."""
-    found = {}
-    none: tuple[Component, ...] = ()
-    for kind, name in _COMPONENTS.items():
-        given = getattr(work.request, name)
-        unusable: dict[str, str] = {}
-        read = work.guard.take(f"config.{kind}", none, training.components, kind, given, unusable)
-        for where, why in unusable.items():
-            work.guard.note(where, redact.text(why, project=work.now.project))
-        shown = [replace(each, settings=redact.values(each.settings, project=work.now.project)) for each in read]
-        found[kind] = tuple(shown)
-    return found
-
-
-def _segments(
-    work: _Work, made_from: Sequence[Parent], known: Mapping[str, Any], restarts: int | None
-) -> tuple[Segment, ...]:
-    """The earlier parts of a training that was resumed, from a version or by its scheduler."""
-    start = work.request.start
-    found = segments.segments(made_from, work.root, known, work.guard.unknown) or recalled.restarted(work.root, start)
-    if restarts and not found:
-        work.guard.unknown.setdefault(
-            "run.segments", f"it was started again {restarts} times; those runs are not noted"
-        )
-    return tuple(each for each in found if each.run != (start.id if start else run_id()))
-
-
-def _changed_config(work: _Work) -> tuple[str, ...] | None:
-    start, now = work.request.start, work.now
-    return session.changed_config(start, now.project) if start and now.observed == IN_THE_RUN else None
 
 
 def _known(work: _Work) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ckptkit import disk, names, redact, roots, started
 from ckptkit.capture import attempt, config, hardware, intake, noted, observation, ranks, session
 from ckptkit.capture.moment import moment, new_run
 from ckptkit.data import datasets
+from ckptkit.record import Compute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,18 +103,15 @@ def _note(
     """Note the run on disk now, and again when its process ends; a rank that will not save notes its machine alone."""
     roots.open_root(root)
     notes = started.folder(root) / "ranks"
-    if ranks.distributed() and begun.now.started is not None:
-        machine = hardware.hardware({})
-        facts = {name: getattr(machine, name) for name in ("platform", "cpu", "memory", "gpus", "driver", "libraries")}
-        ranks.note(notes, begun.now.started, facts)
     if other:
+        _note_machine(begun, notes, hardware.hardware({}))
         return
     project = begun.now.project
     resolved = config.resolve(sources, project=project, unknown={}, strict=False)
     process, main = os.getpid(), sys.modules["__main__"]
     script = getattr(main, "__file__", None)
 
-    def write(ended: float | None) -> None:
+    def write(ended: float | None) -> Compute:
         unknown: dict[str, str] = {}
         seen = observation.observe(
             begun.now,
@@ -122,11 +120,13 @@ def _note(
             unknown=unknown,
             before=begun.code,
             notes=notes,
+            begins=ended is None,
         )
         run, files = noted.note(
             begun, seen, root=root, model=model, weights=outputs, resolved=resolved, ended=ended, unknown=unknown
         )
         started.write(root, run, files)
+        return seen.compute
 
     def end() -> None:
         if os.getpid() == process:  # not in a fork
@@ -138,5 +138,12 @@ def _note(
         if started.is_there(root, begun.id):  # else somebody removed it
             write(time.time())
 
-    write(None)
+    _note_machine(begun, notes, write(None))
     atexit.register(contextvars.copy_context().run, end)  # with secrets kept, if they are
+
+
+def _note_machine(begun: session.Start, notes: Path, machine: hardware.Hardware | Compute) -> None:
+    """Note the machine of a rank, where this is one of several."""
+    if begun.now.started is not None and ranks.distributed():
+        facts = {name: getattr(machine, name) for name in ("platform", "cpu", "memory", "gpus", "driver", "libraries")}
+        ranks.note(notes, begun.now.started, facts)
