@@ -69,13 +69,13 @@ def observe(
     return found.repository, found.patch, unknown
 
 
-def applied(source: Path, repository: Repository, patch: bytes, clone: Path) -> str:
-    """The tree of a clean clone at the recorded commit, with the patch applied."""
+def applied(source: Path, repository: Repository, patch: bytes, clone: Path, to: str = "--index") -> str:
+    """The tree of a clean clone at the recorded commit, with the patch applied to files and index, or ``to`` this."""
     git(source.parent, "clone", "-q", "--no-checkout", str(source), str(clone))
     if repository.commit:
         git(clone, "checkout", "-q", "--detach", repository.commit)
     if patch:
-        git(clone, "apply", "--index", "--binary", "--whitespace=nowarn", stdin=patch)
+        git(clone, "apply", to, "--binary", "--whitespace=nowarn", stdin=patch)
     return git(clone, "write-tree")
 
 
