@@ -10,34 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trainings
+from trainings import REPOSITORY, git
 
 import ckptkit
 from ckptkit.api import Run
 from ckptkit.errors import CkptkitError
 
-REPOSITORY = Path(__file__).parent.parent
-
-
-def git(folder: Path, *words: str) -> str:
-    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A committed project, which is also the working directory; data and registry are not in git."""
-    made = tmp_path / "project"
-    (made / "data" / "train").mkdir(parents=True)
-    for name in ("a", "b"):
-        (made / "data" / "train" / name).write_bytes(name.encode())
-    (made / "config.yaml").write_text("lr: 0.3\nseed: 7\n")
-    (made / "model.py").write_text("SIZE = 3\n")
-    (made / ".gitignore").write_text("runs/\ndata/\n")
-    git(made, "init", "-q")
-    git(made, "add", ".")
-    git(made, "commit", "-qm", "all")
-    monkeypatch.chdir(made)
-    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
-    return made
+project = trainings.project
 
 
 START = """

@@ -160,13 +160,10 @@ def _sources(
     now: Moment, ran: git.Worktree, cwd: str | None, unknown: dict[str, str]
 ) -> dict[str, tuple[Source, bytes]]:
     """What git does not hold of the code, by its path in a version."""
-    none: tuple[tuple[Source, ...], dict[str, bytes]] = ((), {})
     held = None if ran.files is None else frozenset(ran.files)
     start = redact.found(cwd or ".", now.project)
     given = start if os.path.isdir(start) else Path()  # noqa: PTH112 - of a folder elsewhere but the name is recorded
-    found, copies = attempt(
-        unknown, "code.sources", lambda: sources.kept(now.project, held, sys.orig_argv, unknown, cwd=given), none
-    )
+    found, copies = sources.kept(now.project, held, sys.orig_argv, unknown, cwd=given)
     if "ipykernel" in sys.modules and not hasattr(sys.modules.get("__main__"), "__file__"):
         unknown["code.sources"] = "the cells of a notebook are not recorded"
     return {source.file: (source, copies[source.file]) for source in found}

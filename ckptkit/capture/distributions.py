@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from ckptkit import redact
+from ckptkit.capture import attempt
 from ckptkit.disk import read_regular
 from ckptkit.errors import FormatError
 from ckptkit.record import Origin
@@ -124,25 +125,28 @@ def installed(path: Sequence[str], unknown: dict[str, str]) -> list[Installed]:
 
 
 def _read(distribution: "Distribution") -> Installed | None:
+    """What a distribution says of itself; None where its installation is broken, however it is."""
+    none: Installed | None = None
+    return attempt({}, "code.environment.packages", lambda: _said(distribution), none)
+
+
+def _said(distribution: "Distribution") -> Installed:
     """Name and version from the text: the parser of e-mail that stands behind ``.metadata`` is many times slower."""
-    try:
-        text = next((text for name in ("METADATA", "PKG-INFO", "") if (text := _bytes(distribution, name))), b"")
-        source = dict(json.loads(_bytes(distribution, "direct_url.json") or "{}"))
-        head = re.split(rb"\r?\n\r?\n", text, maxsplit=1)[0]
-        fields = {key.lower().decode(): value.decode() for key, value in reversed(_FIELD.findall(head))}
-        place = str(Path.cwd() / str(distribution.locate_file("")))
-        return Installed(
-            distribution=distribution,
-            key=normalised(fields["name"]),
-            name=fields["name"],
-            version=fields["version"],
-            place=place,
-            record=_bytes(distribution, "RECORD"),
-            source={} if _built_by_conda(distribution, source) else source,
-            folder=_folder(source) or _developed(distribution, place),
-        )
-    except Exception:  # noqa: BLE001 - whatever a broken installation makes of it
-        return None
+    text = next((text for name in ("METADATA", "PKG-INFO", "") if (text := _bytes(distribution, name))), b"")
+    source = dict(json.loads(_bytes(distribution, "direct_url.json") or "{}"))
+    head = re.split(rb"\r?\n\r?\n", text, maxsplit=1)[0]
+    fields = {key.lower().decode(): value.decode() for key, value in reversed(_FIELD.findall(head))}
+    place = str(Path.cwd() / str(distribution.locate_file("")))
+    return Installed(
+        distribution=distribution,
+        key=normalised(fields["name"]),
+        name=fields["name"],
+        version=fields["version"],
+        place=place,
+        record=_bytes(distribution, "RECORD"),
+        source={} if _built_by_conda(distribution, source) else source,
+        folder=_folder(source) or _developed(distribution, place),
+    )
 
 
 def _bytes(distribution: "Distribution", name: str) -> bytes:

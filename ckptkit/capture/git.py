@@ -2,17 +2,20 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ckptkit import disk, redact
-from ckptkit.capture import changes
+from ckptkit.capture import attempt, changes
 from ckptkit.capture.command import ProbeError
 from ckptkit.capture.repository import Git, Place, find, locate, refusal
 from ckptkit.capture.status import Status, status
 from ckptkit.errors import FormatError
 from ckptkit.record import CodeState, Repository
+
+T = TypeVar("T")
 
 # Old and new commit and the time of a line in a reflog: in UTC, whatever zone stands behind it.
 _MOVE = re.compile(rb"^([0-9a-f]{40,64}) ([0-9a-f]{40,64}) [^>\n]*> (\d{1,12}) ", re.MULTILINE)
@@ -43,16 +46,14 @@ def worktree(start: Path, *, project: Path, exclude: Sequence[Path], unknown: di
         exclude: files and folders that are recorded otherwise (registry, weights, data): they count as in HEAD.
         unknown: takes the reasons for what could not be had.
     """
-    import tempfile
-
-    try:
-        with tempfile.TemporaryDirectory(prefix="ckptkit-", ignore_cleanup_errors=True) as name:
-            scratch = Path(name)
-            place = locate(start, scratch, unknown)
-            return _observe(place, project, [*exclude, scratch], unknown)
-    except Exception as error:  # noqa: BLE001 - a probe never fails a save
-        unknown["code.repository"] = refusal(error, project)
-        return Worktree(repository=None, patch=b"")
+    return attempt(
+        unknown,
+        "code.repository",
+        lambda: _looked(
+            start, project, unknown, lambda at, scratch: _observe(at, project, [*exclude, scratch], unknown)
+        ),
+        Worktree(repository=None, patch=b""),
+    )
 
 
 def state(folder: Path) -> tuple[str | None, CodeState]:
@@ -64,14 +65,22 @@ def state(folder: Path) -> tuple[str | None, CodeState]:
     Raises:
         ProbeError: there is no repository, git ignores the folder, or git does not answer.
     """
+    return _looked(folder, folder, {}, lambda place, scratch: _state(place, folder, [scratch]))
+
+
+def _looked(start: Path, project: Path, unknown: dict[str, str], look: Callable[[Place, Path], T]) -> T:
+    """What ``look`` finds in the repository around ``start``, with a scratch folder for all that git writes.
+
+    Raises:
+        ProbeError: why git could not say, in plain words.
+    """
     import tempfile
 
     try:
         with tempfile.TemporaryDirectory(prefix="ckptkit-", ignore_cleanup_errors=True) as name:
-            scratch = Path(name)
-            return _state(locate(folder, scratch, {}), folder, [scratch])
+            return look(locate(start, Path(name), unknown), Path(name))
     except (ProbeError, OSError, ValueError) as error:
-        raise ProbeError(refusal(error, folder)) from None
+        raise ProbeError(refusal(error, project)) from None
 
 
 def _state(place: Place, folder: Path, exclude: Sequence[Path]) -> tuple[str | None, CodeState]:

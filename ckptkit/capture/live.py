@@ -17,7 +17,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType, WrapperDescriptorType
 from typing import Any
 
-from ckptkit.capture import process
+from ckptkit.capture import attempt, process
 from ckptkit.capture.bytecode import differences, functions, same
 from ckptkit.capture.modules import SYNTAX_LIMIT, project_files
 from ckptkit.capture.moment import SLACK
@@ -178,12 +178,14 @@ def _held(item: Any, own: set[str]) -> list[Any]:  # noqa: ANN401 - whatever a m
         return [item.fget, item.fset, item.fdel]
     if issubclass(kind, ModuleType):
         return []
-    try:
-        inside = item if kind in {dict, list, tuple} else object.__getattribute__(item, "__dict__")
-        members = list(inside.values() if isinstance(inside, dict) else inside) if len(inside) <= _MOST else []
-    except Exception:  # noqa: BLE001 - there is none, or a proxy stands for something that is not there
-        return []
-    return [each for each in members if type(each) in _HOLDERS]
+    none: list[Any] = []  # also where a proxy stands for something that is not there
+    return [each for each in attempt({}, _FIELD, lambda: _members(item), none) if type(each) in _HOLDERS]
+
+
+def _members(item: Any) -> list[Any]:  # noqa: ANN401 - as _held
+    """What a container holds, or an object in its attributes; nothing of one that holds very much."""
+    inside = item if type(item) in {dict, list, tuple} else object.__getattribute__(item, "__dict__")
+    return list(inside.values() if isinstance(inside, dict) else inside) if len(inside) <= _MOST else []
 
 
 def _closed_over(function: FunctionType) -> Iterator[Any]:

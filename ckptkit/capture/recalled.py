@@ -32,10 +32,14 @@ def applied(request: Request, guard: Guard, root: Path, cwd: Path, project: Path
     Raises:
         CkptkitError: there is no such run as was asked for, or it began later than the weights were written.
     """
-    paths = [cwd / path for path in request.paths]
-    run = find(root, run=request.run, model=request.model, weights=paths, project=project, written=written)
+    if request.run is not None:
+        run: Started | None = _asked(root, request.run, written)
+    else:
+        runs = [*started.every(root)]
+        paths = [cwd / path for path in request.paths]
+        run = find(runs, root, model=request.model, weights=paths, project=project, written=written)
+        guard.notes += [] if run else _passed_over(runs, request.model, written)
     if run is None:
-        guard.notes += _passed_over(root, request.model, written)
         return request
     if run.secrets_kept and not request.keep_secrets:
         raise CkptkitError(f"the run {run.id} noted secrets as they are", "save with --keep-secrets")
@@ -58,9 +62,16 @@ def applied(request: Request, guard: Guard, root: Path, cwd: Path, project: Path
     return replace(request, start=start, data={**found, **request.data})
 
 
-def _passed_over(root: Path, model: object, written: float | None) -> list[str]:
+def _asked(root: Path, run: str, written: float | None) -> Started:
+    asked = started.read(root, run)
+    if written is not None and written < _epoch(asked.began) - SLACK:
+        raise CkptkitError(misfit(asked, written), "save without --run")
+    return asked
+
+
+def _passed_over(noted: Sequence[Started], model: object, written: float | None) -> list[str]:
     """Why the newest run that named the model is not taken for the one that trained."""
-    runs = [each for each in started.every(root) if each.model == model]
+    runs = [each for each in noted if each.model == model]
     fitting = [each.id for each in runs if not misfit(each, written)]
     doubt = f"name one of the runs {', '.join(fitting)} with --run" if fitting else ""
     doubt = doubt or (misfit(runs[0], written) if runs else "")
@@ -77,37 +88,35 @@ def _declared(start: Start) -> Start:
 
 
 def find(
-    root: Path, *, run: str | None, model: object, weights: Sequence[Path], project: Path, written: float | None
+    runs: Sequence[Started],
+    root: Path,
+    *,
+    model: object,
+    weights: Sequence[Path],
+    project: Path,
+    written: float | None,
 ) -> Started | None:
     """The run that made some weights.
 
     Args:
+        runs: those that noted themselves, the newest first.
         root: the registry root.
-        run: its id, where that was given.
         model: the registered model that is saved.
         weights: the paths that are saved, absolute.
         project: the project of whoever saves, for a run that does not tell its own.
         written: when the newest of them was written (epoch seconds).
 
     Returns:
-        The run that was asked for; else, of those in whose time they were written, the newest that named them, or a
-        folder of theirs; else the newest that named the model, unless it named other weights and its end is not known;
-        None where there is none, and where two of the model ran at once.
-
-    Raises:
-        CkptkitError: there is no such run, or it began later than the weights were written.
+        Of the runs in whose time they were written, the newest that named them, or a folder of theirs; else the newest
+        that named the model, unless it named other weights and its end is not known; None where there is none, and
+        where two of the model ran at once.
     """
-    if run is not None:
-        asked = started.read(root, run)
-        if written is not None and written < _epoch(asked.began) - SLACK:
-            raise CkptkitError(misfit(asked, written), "save without --run")
-        return asked
 
     def named(each: Started) -> bool:
         place = project_of(each, root) or project
         return _overlap(each.weights, [weights_key(one, place) for path in weights for one in (path, path.resolve())])
 
-    fitting = [each for each in started.every(root) if not misfit(each, written)]
+    fitting = [each for each in runs if not misfit(each, written)]
     by_weights = [each for each in fitting if named(each)]
     by_model = [each for each in fitting if each.model == model and (each.ended or not each.weights)]
     at_once = sum(each.ended is not None for each in by_model) > 1
